@@ -1,0 +1,64 @@
+"""What an actor is: a type with declared messages and state, and either a `run` or a `handle`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from core.actor.context import Context
+from core.wire import Message
+
+
+class Start(Message, frozen=True, kw_only=True):
+    """Delivered once, first, to every actor that accepts it, when its device is up."""
+
+
+class PeerGone(Message, frozen=True, kw_only=True):
+    """A watched peer has left or was lost."""
+
+    peer: str
+
+
+class Refusal(Message, frozen=True, kw_only=True):
+    """Sent by the runtime in place of a reply: the request was not taken. `reason`: full, unexpected, gone, oversized."""
+
+    reason: str
+
+
+SYSTEM_MESSAGES: tuple[type[Message], ...] = (Start, PeerGone, Refusal)
+
+
+class Actor:
+    """Base of all actors.
+
+    A subclass defines either `handle` (costs nothing between messages) or `run` (a life of its own, which takes
+    messages with `ctx.receive`). `accepts` lists the message types it takes; others are refused and recorded.
+    State that lives between messages is declared in `State`, a msgspec struct of which the actor holds one as
+    `self.state`: its numbers become columns when the simulator puts an idle actor to rest.
+    """
+
+    accepts: ClassVar[tuple[type[Message], ...]] = ()
+    #: Whether several handlers may run at once.
+    concurrent: ClassVar[bool] = False
+    #: Messages that may wait; more are refused ("full").
+    mailbox: ClassVar[int] = 1024
+    State: ClassVar[type[Any] | None] = None
+
+    state: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.defines("run") and cls.defines("handle"):
+            raise TypeError(f"{cls.__name__} defines both run and handle; an actor has one of them")
+
+    @classmethod
+    def defines(cls, name: str) -> bool:
+        """Whether a subclass has overridden `run` or `handle`."""
+        return getattr(cls, name) is not getattr(Actor, name)
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        """Take one message."""
+        raise NotImplementedError(f"{type(self).__name__} does not handle messages")
+
+    async def run(self, ctx: Context) -> None:
+        """Live; the actor leaves when this returns."""
+        raise NotImplementedError(f"{type(self).__name__} has no life of its own")

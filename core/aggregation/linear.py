@@ -1,0 +1,109 @@
+"""Weighted means that are exact: order, grouping and fusion cannot change a bit.
+
+Every n·Δ is rounded once to float32 and added as int64 in fixed point, with the unit 2^-s. The exponent s is fixed
+beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2^s <= 2^62. So every |Δ| up to 2^10 fits
+whatever the weights are, and the unit is at most W · 2^-51: for W = 10^6 it is 5e-10 of n·Δ, far below float32.
+An update that is not finite or has an element beyond 2^10 in size, or whose weight is not in 0 .. 2^24 - 1 (beyond,
+float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does.
+The mean of no weight at all is zero; a total weight above the bound makes the mean NaN, never a wrapped sum.
+
+The weighted mean is that of McMahan et al., "Communication-efficient learning of deep networks from decentralized
+data", AISTATS 2017, Algorithm 1; the fixed point is ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+
+from core.compute import Accumulation, Function
+from core.compute.cost import one_step
+from core.compute.function import Arrays
+
+#: log2 of the largest element that an update may have.
+RANGE_BITS: Final = 10
+#: log2 of what the sum of all updates may reach; int64 holds 2^63 - 1.
+SUM_BITS: Final = 62
+#: Integers up to this are exact in float32.
+MAX_WEIGHT: Final = (1 << 24) - 1
+_PREFIX: Final = "sum/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregation:
+    """A streaming weighted mean.
+
+    `init(template) -> {"sum"}`: an empty sum for updates shaped like the template.
+    `accumulate(sum, update, weight) -> {"sum"}`: one more update, of an int weight (its number of examples).
+    `finish(sum) -> {"mean", "count"}`: the mean, float32, and `weight` (int64), `accepted`, `rejected` (int32).
+    """
+
+    name: str
+    init: Function
+    accumulate: Accumulation
+    finish: Function
+
+
+def exponent_for(weight_bound: int) -> int:
+    """The s of the unit 2^-s for a bound of the total weight. Raises `ValueError` outside of 1 .. 2^52."""
+    if not 1 <= weight_bound <= 1 << (SUM_BITS - RANGE_BITS):
+        raise ValueError(
+            f"the bound of the total weight is {weight_bound}; 1 .. 2^{SUM_BITS - RANGE_BITS} can be summed"
+        )
+    return SUM_BITS - RANGE_BITS - (weight_bound - 1).bit_length()
+
+
+def exact_mean(weight_bound: int) -> Aggregation:
+    """The exact weighted mean of float32 updates whose weights add up to at most `weight_bound`."""
+    exponent = exponent_for(weight_bound)
+    scale = float(2**exponent)
+    largest_total = 1 << (SUM_BITS - RANGE_BITS - exponent)
+
+    def init(template: Arrays) -> dict[str, dict[str, jax.Array]]:
+        sums = {_PREFIX + name: jnp.zeros(array.shape, jnp.int64) for name, array in template.items()}
+        zero = jnp.zeros((), jnp.int32)
+        return {"sum": {**sums, "weight": jnp.zeros((), jnp.int64), "accepted": zero, "rejected": zero}}
+
+    def accumulate(total: Arrays, update: Arrays, weight: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        n = weight.astype(jnp.float32)
+        weighted = {name: n * array.astype(jnp.float32) for name, array in update.items()}
+        limit = n * jnp.float32(1 << RANGE_BITS)
+        taken = (weight >= 0) & (weight <= MAX_WEIGHT)
+        for array in weighted.values():
+            # A comparison with NaN is false, so that this refuses what is not finite too.
+            taken &= jnp.all(jnp.abs(array) <= limit)
+        added = {
+            _PREFIX + name: total[_PREFIX + name]
+            + jnp.where(taken, jnp.round(array * jnp.float32(scale)).astype(jnp.int64), jnp.int64(0))
+            for name, array in weighted.items()
+        }
+        return {
+            "sum": {
+                **added,
+                "weight": total["weight"] + jnp.where(taken, weight, jnp.int32(0)).astype(jnp.int64),
+                "accepted": total["accepted"] + taken.astype(jnp.int32),
+                "rejected": total["rejected"] + (~taken).astype(jnp.int32),
+            }
+        }
+
+    def finish(total: Arrays) -> dict[str, dict[str, jax.Array]]:
+        weight = total["weight"]
+        divisor = jnp.maximum(weight, 1).astype(jnp.float64) * jnp.float64(scale)
+        divisor = jnp.where(weight <= largest_total, divisor, jnp.float64(jnp.nan))
+        mean = {
+            name.removeprefix(_PREFIX): (array.astype(jnp.float64) / divisor).astype(jnp.float32)
+            for name, array in total.items()
+            if name.startswith(_PREFIX)
+        }
+        return {"mean": mean, "count": {name: total[name] for name in ("weight", "accepted", "rejected")}}
+
+    hyper = (exponent,)
+    return Aggregation(
+        name="exact_mean",
+        init=Function("exact_mean.init", init, hyper, one_step(init)),
+        accumulate=Accumulation("exact_mean.accumulate", accumulate, hyper, one_step(accumulate)),
+        finish=Function("exact_mean.finish", finish, hyper, one_step(finish)),
+    )

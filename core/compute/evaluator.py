@@ -1,0 +1,254 @@
+"""The simulator's way to compute: jobs become nodes of a graph, and a look computes exactly what it rests on.
+
+What is computed, and in which batches, follows from the order of submissions and looks alone: never from memory, a
+clock or the garbage collector. Nothing recurses, whatever the depth of the graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from core.compute.batch import Folding, run_batch
+from core.compute.counts import Counts
+from core.compute.deferred import Deferred
+from core.compute.function import Function, Kind, kind_of, outputs_of
+from core.compute.graph import Chain, Entry, Node, Schedule, Target, Unit
+from core.compute.layout import Fold, Plan, width_of
+from core.devices import Work
+from core.wire import ArrayDict, Payload
+
+#: Feeds a stored array into a sum through the same program as a job's result.
+_IDENTITY: Final = Function("identity", lambda item: {"item": item}, (), lambda item: Work(0.0, 2.0 * item.nbytes, 1))
+
+
+class Evaluator:
+    """Computes lazily and in batches.
+
+    `max_pending`: how many consumed nodes (arguments of others, or wanted) may wait before the oldest are computed.
+    `layout`: see `core.compute.layout`.
+    """
+
+    def __init__(self, *, max_pending: int = 4096, layout: str = "scan") -> None:
+        width_of(layout)
+        if max_pending < 2:
+            raise ValueError(f"max_pending is {max_pending}; at least 2 jobs must be allowed to wait")
+        self.layout = layout
+        self.max_pending = max_pending
+        self.counts = Counts()
+        self._entries: dict[tuple[Function, tuple[Kind, ...]], Entry] = {}
+        self._plans: set[Plan] = set()
+        self._order = 0
+        #: Consumed or wanted nodes that are not computed.
+        self._pending: dict[Node, None] = {}
+
+    # -- building the graph
+
+    def submit(self, function: Function, args: Sequence[Any]) -> dict[str, Deferred]:
+        """Add a job; nothing is computed, unless more than `max_pending` wait.
+
+        Returns one `Deferred` for each output group. Raises `TypeError` or `ValueError` for arguments that no
+        function takes, and whatever tracing the function for new kinds of arguments raises.
+        """
+        kinds = tuple([kind_of(argument) for argument in args])
+        entry = self._entries.get((function, kinds))
+        if entry is None:
+            entry = self._enter(function, kinds)
+        elif function is not entry.function and not function.same_code(entry.function):
+            raise ValueError(f"two different functions share the name {function.name!r} and hyperparameters")
+        self._order += 1
+        node = Node(self._order, entry, self._own(args))
+        for position, argument in enumerate(node.args):
+            if type(argument) is Deferred:
+                parent, group = argument.node, argument.group
+                parent.uses[group] = parent.uses.get(group, 0) + 1
+                if entry.accumulation is None or position:
+                    parent.ends = True
+                self._pending[parent] = None
+        self.counts.jobs_submitted += 1
+        entry.counts.jobs_submitted += 1
+        if len(self._pending) > self.max_pending:
+            self._compute_oldest()
+        return {group: Deferred(node, group, kind) for group, kind in entry.outputs.items()}
+
+    def _enter(self, function: Function, kinds: tuple[Kind, ...]) -> Entry:
+        entry = Entry(function, kinds, outputs_of(function, kinds), self.counts.of(function.name))
+        self._entries[function, kinds] = entry
+        return entry
+
+    def _own(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments as a node may keep them: computed payloads in place, small arrays copied."""
+        own = []
+        for argument in args:
+            if type(argument) is Deferred:
+                value = argument.node.values.get(argument.group)
+                if value is not None:
+                    self._mark_useful(argument.node)
+                    argument = value
+            elif type(argument) is np.ndarray:
+                argument = argument.copy()
+            own.append(argument)
+        return tuple(own)
+
+    def work(self, function: Function, args: Sequence[Any]) -> Work:
+        """FLOPs and bytes of the reference step, and the steps that these arguments make."""
+        return function.work(*args)
+
+    # -- looking
+
+    def resolved(self, payload: Payload) -> ArrayDict | None:
+        """The arrays if they are computed already; no look."""
+        if isinstance(payload, ArrayDict):
+            return payload
+        return _deferred(payload).node.values.get(_deferred(payload).group)
+
+    def value(self, payload: Payload) -> ArrayDict:
+        """Look: compute exactly what the payload rests on."""
+        if isinstance(payload, ArrayDict):
+            return payload
+        deferred = _deferred(payload)
+        self.counts.looks += 1
+        found = deferred.node.values.get(deferred.group)
+        if found is None:
+            self._evaluate([(deferred.node, deferred.group)])
+            found = deferred.node.values[deferred.group]
+        self._mark_useful(deferred.node)
+        return found
+
+    def want(self, payload: Payload) -> None:
+        """Have a payload computed at the latest at `finish` (a recorded value is no look)."""
+        if isinstance(payload, ArrayDict):
+            return
+        deferred = _deferred(payload)
+        node = deferred.node
+        self._mark_useful(node)
+        if deferred.group in node.values:
+            return
+        if node.wanted is None:
+            node.wanted = set()
+        node.wanted.add(deferred.group)
+        node.ends = True
+        self._pending[node] = None
+        if len(self._pending) > self.max_pending:
+            self._compute_oldest()
+
+    def finish(self) -> None:
+        """Compute all that is wanted and forget the rest."""
+        self._evaluate([(node, group) for node in self._pending for group in sorted(node.wanted or ())])
+        self._pending.clear()
+
+    def _mark_useful(self, node: Node) -> None:
+        if not node.useful:
+            node.useful = True
+            if node.executed:
+                self.counts.jobs_wasted -= 1
+
+    # -- computing
+
+    def _compute_oldest(self) -> None:
+        """Compute the older half of what waits, up to the newest sum in it that is complete."""
+        nodes = sorted(self._pending, key=lambda node: node.order)
+        half = nodes[: (len(nodes) + 1) // 2]
+        ends = [i for i, node in enumerate(half) if node.ends and node.entry.accumulation is not None]
+        chosen = half[: ends[-1] + 1] if ends else half
+        inside = Counter((a.node, a.group) for node in chosen for a in node.args if type(a) is Deferred)
+        targets = [
+            (node, group)
+            for node in chosen
+            for group in node.entry.outputs
+            if group not in node.values and (node.is_wanted(group) or node.uses.get(group, 0) > inside[node, group])
+        ]
+        self._evaluate(targets)
+
+    def _evaluate(self, targets: Sequence[Target]) -> None:
+        schedule = Schedule(targets)
+        while schedule.ready or schedule.ready_chains:
+            for chain in schedule.ready_chains:
+                self._close(chain)
+                schedule.computed(chain.head)
+            schedule.ready_chains = []
+            for batch in schedule.batches():
+                self._run(batch, schedule)
+
+    def _run(self, batch: list[Unit], schedule: Schedule) -> None:
+        first = batch[0]
+        calls = [tuple(_computed(argument) for argument in unit.arguments()) for unit in batch]
+        folding = self._folding(first.chain, first.group or "item", batch) if first.chain is not None else None
+        if first.node is None:
+            assert first.chain is not None
+            function, kinds = _IDENTITY, (first.chain.head.entry.kinds[1],)
+        else:
+            function, kinds = first.node.entry.function, first.node.entry.kinds
+        outcome = run_batch(function, kinds, calls, self.layout, folding)
+        self._count_batch(function, outcome.plan, outcome.device_calls)
+        if first.chain is not None:
+            first.chain.total = outcome.total
+        for unit, call, groups in zip(batch, calls, outcome.results, strict=True):
+            node = unit.node
+            if node is None:
+                continue
+            self._count_job(node)
+            node.values.update(groups)
+            node.args = () if node.complete else call
+            self._pending.pop(node, None)
+            schedule.computed(node)
+        if first.chain is not None:
+            schedule.summed(first.chain, len(batch))
+
+    def _folding(self, chain: Chain, group: str, batch: list[Unit]) -> Folding:
+        entry = chain.head.entry
+        assert entry.accumulation is not None
+        kind = entry.outputs["sum"]
+        total = chain.total
+        if total is None:
+            total = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in kind.spec.items()})
+        return Folding(Fold(entry.accumulation, kind, group), [unit.weight for unit in batch], total)
+
+    def _close(self, chain: Chain) -> None:
+        """Add the base to what a chain has summed."""
+        base = _computed(chain.base)
+        assert chain.total is not None
+        total = {name: array + chain.total[name] for name, array in base.items()}
+        chain.head.values["sum"] = ArrayDict(total)
+        for node in chain.nodes:
+            self._count_job(node)
+            self._pending.pop(node, None)
+        chain.head.args = ()
+
+    def _count_job(self, node: Node) -> None:
+        counts = self.counts
+        if node.executed:
+            counts.jobs_recomputed += 1
+        else:
+            node.executed = True
+            counts.jobs_executed += 1
+            node.entry.counts.jobs_executed += 1
+            if not node.useful:
+                counts.jobs_wasted += 1
+        for argument in node.args:
+            if type(argument) is Deferred:
+                self._mark_useful(argument.node)
+
+    def _count_batch(self, function: Function, plan: Plan, device_calls: int) -> None:
+        counts = self.counts
+        counts.batches += 1
+        counts.device_calls += device_calls
+        mine = counts.of(function.name)
+        mine.batches += 1
+        if plan not in self._plans:
+            self._plans.add(plan)
+            counts.compilations += 1
+            mine.compilations += 1
+
+
+def _deferred(payload: Payload) -> Deferred:
+    if not isinstance(payload, Deferred):
+        raise TypeError(f"a {type(payload).__name__} is no payload of this evaluator")
+    return payload
+
+
+def _computed(argument: Any) -> Any:
+    return argument.node.values[argument.group] if type(argument) is Deferred else argument

@@ -1,0 +1,267 @@
+"""A device as a state machine without I/O: it runs jobs, draws power, charges, warms up and throttles.
+
+Both worlds drive it with `now`, its timer and their bytes (the seam follows aioquic's `get_timer`/`handle_timer`).
+`reading`, `energy_j` and `next_timer` change nothing. A late driver does no harm: every call first lives through the
+timers that were due, each at its own time; what they brought is returned with the call's own effects or, by a call
+that returns none, at the next `on_timer`, which is then due at once.
+
+The energy of radio bytes is conserved exactly; it is its moment that is late, by at most `radio_parcel_bytes` and the
+transfer that exceeds them. A parcel is 1e-5 of the battery (1 J on a device without one). A battery that runs out
+within such a lump goes below zero by the rest of it, is empty from then on, and has that much more to charge.
+"""
+
+from __future__ import annotations
+
+import math
+
+from core.devices.body import COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, Body
+from core.devices.classes import DeviceProfile
+from core.devices.effects import (
+    BatteryEmpty,
+    BatteryFull,
+    Effect,
+    JobDone,
+    JobLost,
+    PoweredOn,
+    ThrottleChanged,
+)
+from core.devices.work import Work
+
+
+class DeviceOff(RuntimeError):
+    """The device cannot take a job: it is off."""
+
+
+class _Job:
+    """The running job. `left_s` is counted at full speed from `since_s` on, which is when the speed last changed."""
+
+    __slots__ = ("joules", "left_s", "number", "since_s", "spent_s", "started_s", "work")
+
+    def __init__(self, number: int, work: Work, now: float, seconds: float) -> None:
+        self.number = number
+        self.work = work
+        self.started_s = now
+        self.since_s = now
+        self.left_s = seconds
+        self.spent_s = 0.0
+        self.joules = 0.0
+
+
+class Device(Body):
+    """One device of a class. `speed` is its speed over that of the class.
+
+    A world adds to `sent_bytes` and `received_bytes` directly and calls `settle` when their sum has reached
+    `radio_parcel_bytes`. After every other call it asks `next_timer` again and arranges for `on_timer`.
+    """
+
+    __slots__ = ("_effects", "_job", "_queue", "_timer_kind", "_timer_s")
+
+    def __init__(
+        self,
+        profile: DeviceProfile,
+        *,
+        now: float = 0.0,
+        link_kind: str,
+        battery_level: float = 1.0,
+        charging: bool = False,
+        ambient_c: float = 25.0,
+        speed: float = 1.0,
+    ) -> None:
+        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed)
+        self._job: _Job | None = None
+        self._queue: list[tuple[int, Work, float]] | None = None
+        self._effects: list[Effect] | None = None
+        #: The next timer, once worked out: its kind is None as long as it is not.
+        self._timer_s = math.inf
+        self._timer_kind: int | None = None
+
+    def next_timer(self) -> float:
+        """Time of the next call of `on_timer` that is due, s; inf if there is none."""
+        return self._due() if self._effects is None else self._at_s
+
+    def on_timer(self, now: float) -> list[Effect]:
+        """Live through all that was due until `now`; what happened, in order."""
+        self._advance(now)
+        return self._take()
+
+    def settle(self, now: float) -> None:
+        """Rebase to `now`, with the energy of the bytes counted so far."""
+        self._advance(now)
+
+    def submit(self, now: float, job: int, work: Work) -> None:
+        """Queue a job; jobs run one at a time, in order. Raises `DeviceOff`, and `ValueError` for work of no time."""
+        seconds = self.profile.seconds(work, self.speed)
+        self._advance(now)
+        if not self.on:
+            raise DeviceOff(f"a device of class {self.profile.name!r} is off and cannot take job {job}")
+        if self._job is None:
+            self._start(job, work, seconds)
+        elif self._queue is None:
+            self._queue = [(job, work, seconds)]
+        else:
+            self._queue.append((job, work, seconds))
+
+    def cancel(self, now: float, job: int) -> list[Effect]:
+        """Give a job up, running or not; a job that is not there any more is none to give up."""
+        self._advance(now)
+        if self._job is not None and self._job.number == job:
+            self._lose_running("cancelled")
+            self._start_next()
+        elif self._queue is not None:
+            for place, (number, work, _) in enumerate(self._queue):
+                if number == job:
+                    del self._queue[place]
+                    self._emit(JobLost(number, None, 0.0, 0.0, work, "cancelled"))
+                    break
+        return self._take()
+
+    def set_charging(self, now: float, charging: bool) -> None:
+        """Plug the charger in or pull it out. Raises `ValueError` without a battery."""
+        if self.profile.battery is None:
+            raise ValueError(f"a device of class {self.profile.name!r} has no battery to charge")
+        self._advance(now)
+        self.charging = charging
+        self._timer_kind = None
+
+    def crash(self, now: float) -> list[Effect]:
+        """Turn off at once, jobs lost; it stays off until `restart`."""
+        self._advance(now)
+        self._held_off = True
+        self._turn_off("crash")
+        return self._take()
+
+    def restart(self, now: float) -> list[Effect]:
+        """End a crash. Below 2 % of charge the device stays off, and comes on by itself once it is charged to that."""
+        self._advance(now)
+        self._held_off = False
+        self._timer_kind = None
+        if not self.on and self._stored_j >= self._power_on_j():
+            self._turn_on()
+        return self._take()
+
+    def _advance(self, now: float) -> None:
+        """Live through the timers due until `now`, each at its time, and rebase to `now`."""
+        due = self._due()
+        while due <= now:
+            kind = self._timer_kind
+            had_bytes = self.sent_bytes or self.received_bytes
+            self._rebase(due)
+            self._timer_kind = None
+            # A lump of bytes has warmed the case again: it is not as cool as the timer foresaw.
+            if not (had_bytes and kind == COOLER):
+                self._fire(kind)
+            due = self._due()
+        if now != self._at_s or self.sent_bytes or self.received_bytes:
+            self._rebase(now)
+            self._timer_kind = None
+
+    # Timers.
+
+    def _due(self) -> float:
+        """Time of the next own event, worked out once an event."""
+        if self._timer_kind is None:
+            self._timer_s, self._timer_kind = self._first_timer()
+        return self._timer_s
+
+    def _first_timer(self) -> tuple[float, int]:
+        first, kind = math.inf, NONE
+        job = self._job
+        if job is not None:
+            first, kind = job.since_s + job.left_s / self.profile.level_speeds[self._level], JOB
+        wait, event = self._battery_wait_s()
+        first, kind = min((first, kind), (self._at_s + wait, event))
+        if self.profile.throttle:
+            wait, event = self._throttle_wait_s(max(first - self._at_s, 0.0))
+            first, kind = min((first, kind), (self._at_s + wait, event))
+        return first, kind
+
+    def _fire(self, kind: int | None) -> None:
+        """Do what a timer of this kind says; what it waited for is set to have happened, whatever the rounding."""
+        profile, battery = self.profile, self.profile.battery
+        if kind == JOB and self._job is not None:
+            job, level = self._job, self._level
+            rest_s = job.left_s / profile.level_speeds[level]
+            joules = job.joules + profile.level_processor_w[level] * rest_s
+            self._emit(JobDone(job.number, job.started_s, job.spent_s + rest_s, joules, job.work))
+            self._start_next()
+        elif kind == HOTTER:
+            self._case_c = max(self._case_c, profile.enter_c[self._level])
+            level = self._level + 1
+            while level < len(profile.enter_c) and self._case_c >= profile.enter_c[level]:
+                level += 1
+            self._throttle_to(level)
+        elif kind == COOLER:
+            self._case_c = min(self._case_c, profile.leave_c[self._level - 1])
+            level = self._level - 1
+            while level > 0 and self._case_c <= profile.leave_c[level - 1]:
+                level -= 1
+            self._throttle_to(level)
+        elif kind == POWER_ON:
+            self._stored_j = max(self._stored_j, self._power_on_j())
+            self._turn_on()
+        elif kind == FULL and battery is not None:
+            self._stored_j = battery.energy_j
+            self._emit(BatteryFull())
+        elif kind == EMPTY:
+            self._stored_j = min(self._stored_j, 0.0)
+            self._emit(BatteryEmpty())
+            self._turn_off("battery_empty")
+
+    # What happens at an event.
+
+    def _throttle_to(self, level: int) -> None:
+        if self._job is not None:
+            self._run_to_now(self._job)
+        self._level = level
+        self._emit(ThrottleChanged(level, self.profile.level_speeds[level]))
+
+    def _run_to_now(self, job: _Job) -> None:
+        """Book the running job's progress at the present speed."""
+        seconds = self._at_s - job.since_s
+        job.left_s = max(job.left_s - seconds * self.profile.level_speeds[self._level], 0.0)
+        job.spent_s += seconds
+        job.joules += self.profile.level_processor_w[self._level] * seconds
+        job.since_s = self._at_s
+
+    def _start(self, number: int, work: Work, seconds: float) -> None:
+        self._job = _Job(number, work, self._at_s, seconds)
+        self._busy = True
+        self._timer_kind = None
+
+    def _start_next(self) -> None:
+        self._job = None
+        self._busy = False
+        self._timer_kind = None
+        if self._queue:
+            self._start(*self._queue.pop(0))
+
+    def _lose_running(self, reason: str) -> None:
+        job = self._job
+        if job is not None:
+            self._run_to_now(job)
+            self._emit(JobLost(job.number, job.started_s, job.spent_s, job.joules, job.work, reason))
+            self._job = None
+            self._busy = False
+
+    def _turn_off(self, reason: str) -> None:
+        self._lose_running(reason)
+        for number, work, _ in self._queue or ():
+            self._emit(JobLost(number, None, 0.0, 0.0, work, reason))
+        self._queue = None
+        self.on = False
+        self._timer_kind = None
+
+    def _turn_on(self) -> None:
+        self.on = True
+        self._timer_kind = None
+        self._emit(PoweredOn())
+
+    def _emit(self, effect: Effect) -> None:
+        if self._effects is None:
+            self._effects = [effect]
+        else:
+            self._effects.append(effect)
+
+    def _take(self) -> list[Effect]:
+        effects, self._effects = self._effects, None
+        return effects or []

@@ -1,0 +1,5 @@
+"""Federated algorithms as init/apply values."""
+
+from core.learning.algorithm import Algorithm, fedavg
+
+__all__ = ["Algorithm", "fedavg"]

@@ -1,0 +1,124 @@
+"""Models as values: pure `init` and `apply` over flat dicts of named float32 arrays, made from flax NNX modules.
+
+The module is the surface on which a model is written; inside, its graph is split off once, and only pure functions
+of arrays are left on the hot path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from core.compute.function import Arrays
+
+#: `factory(rngs, input_shape=…, classes=…, **hyper)` makes the module; `module(x)` maps [batch, *input_shape] float32
+#: to logits [batch, classes]. All its variables are `nnx.Param`s in float32.
+Factory: TypeAlias = Callable[..., Any]
+#: Outputs of the model [batch, …] and targets [batch, …] to the loss of each example, [batch].
+Loss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Softmax cross-entropy of logits [batch, classes] against int labels [batch], in nats."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)  # type: ignore[no-any-return]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model, known by its name and hyperparameters.
+
+    `init(key)` makes the parameters, a flat dict such as {"dense.kernel": float32[64, 10], …}; `apply(params, x)`
+    maps x [batch, *input_shape] to logits [batch, classes]. `reference` computes the same as `apply` in the plainest
+    operations: the cost of a step is counted on it, whatever form `apply` has for speed.
+    """
+
+    name: str
+    hyper: tuple[tuple[str, Hashable], ...]
+    input_shape: tuple[int, ...]
+    classes: int
+    init: Callable[[jax.Array], dict[str, jax.Array]] = dataclasses.field(compare=False, repr=False)
+    apply: Callable[[Arrays, jax.Array], jax.Array] = dataclasses.field(compare=False, repr=False)
+    reference: Callable[[Arrays, jax.Array], jax.Array] = dataclasses.field(compare=False, repr=False)
+    loss: Loss = dataclasses.field(default=cross_entropy, compare=False, repr=False)
+
+    @functools.cached_property
+    def spec(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the parameters."""
+        key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+        return dict(jax.eval_shape(self.init, key))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(s.size for s in self.spec.values())
+
+
+def _flatten(state: Any) -> dict[str, Any]:
+    flat = {".".join(str(part) for part in path): variable for path, variable in nnx.to_flat_state(state)}
+    for name, variable in flat.items():
+        if not isinstance(variable, nnx.Param):
+            raise ValueError(
+                f"{name} is a {type(variable).__name__}; only nnx.Param variables can be trained federatedly"
+            )
+        if variable.dtype != jnp.float32:
+            raise ValueError(f"parameter {name} has dtype {variable.dtype}; float32 is taken")
+    return dict(sorted(flat.items()))
+
+
+def _pure(make: Callable[[Any], Any]) -> Callable[[Arrays, jax.Array], jax.Array]:
+    """The pure forward function of the modules that `make(rngs)` makes."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    _flatten(state)
+    paths = [path for path, _ in nnx.to_flat_state(state)]
+
+    def apply(params: Arrays, x: jax.Array) -> jax.Array:
+        values = [(path, nnx.Param(params[".".join(str(part) for part in path)])) for path in paths]
+        logits: jax.Array = nnx.merge(graph, nnx.from_flat_state(values))(x)
+        return logits
+
+    return apply
+
+
+def from_nnx(
+    factory: Factory,
+    *,
+    name: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    hyper: Mapping[str, Hashable] | None = None,
+    reference: Factory | None = None,
+    loss: Loss = cross_entropy,
+) -> Model:
+    """A model from a factory of NNX modules.
+
+    `factory(rngs, input_shape=input_shape, classes=classes, **hyper)` returns the module; `reference` makes one with
+    the same parameters for counting the cost. Raises `ValueError` for variables that are not float32 `nnx.Param`s.
+    """
+    options = dict(hyper or {})
+
+    def maker(make: Factory) -> Callable[[Any], Any]:
+        return lambda rngs: make(rngs, input_shape=input_shape, classes=classes, **options)
+
+    def init(key: jax.Array) -> dict[str, jax.Array]:
+        state = nnx.state(maker(factory)(nnx.Rngs(params=key)))
+        return {name: variable[...] for name, variable in _flatten(state).items()}
+
+    apply = _pure(maker(factory))
+    described = tuple(sorted({**options, "input_shape": input_shape, "classes": classes}.items()))
+    return Model(
+        name=name,
+        hyper=described,
+        input_shape=input_shape,
+        classes=classes,
+        init=init,
+        apply=apply,
+        reference=apply if reference is None else _pure(maker(reference)),
+        loss=loss,
+    )

@@ -1,0 +1,97 @@
+"""What coordinators, workers and evaluators say to each other in federated training."""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.wire import Message, Payload
+
+
+class Requirements(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a device must fulfil to train; None asks for nothing."""
+
+    #: Least charge, 0 to 1; devices on mains fulfil it.
+    min_battery: float | None = None
+    max_temperature_c: float | None = None
+    #: Only while on external power.
+    charging: bool = False
+    #: Only on links that are not cellular.
+    unmetered: bool = False
+
+
+class Join(Message, frozen=True, kw_only=True):
+    """A worker is there, and has so many training examples."""
+
+    examples: int
+
+
+class TrainRequest(Message, frozen=True, kw_only=True):
+    """Train the model on your own examples, if your device allows."""
+
+    round: int
+    params: Payload
+    epochs: int
+    learning_rate: float
+    requirements: Requirements
+
+
+class TrainAccepted(Message, frozen=True, kw_only=True):
+    """The worker has begun."""
+
+    round: int
+
+
+class TrainDeclined(Message, frozen=True, kw_only=True):
+    """The worker does not train in this round. `reason`: battery, temperature, charging, network, failed."""
+
+    round: int
+    reason: str
+
+
+class TrainResult(Message, frozen=True, kw_only=True):
+    """A client's update (new minus old parameters) and what it says of its training."""
+
+    round: int
+    examples: int
+    steps: int
+    seconds: float
+    update: Payload
+    metrics: Payload
+
+
+class RoundOver(Message, frozen=True, kw_only=True):
+    """The round has ended without you: stop training for it."""
+
+    round: int
+
+
+class EvaluateRequest(Message, frozen=True, kw_only=True):
+    """Evaluate the model on the held-out examples."""
+
+    round: int
+    params: Payload
+
+
+class EvaluateResult(Message, frozen=True, kw_only=True):
+    """Accuracy and loss on the held-out examples."""
+
+    round: int
+    examples: int
+    metrics: Payload
+
+
+class Rejoin(Message, frozen=True, kw_only=True):
+    """A worker's own timer: look for the coordinator again."""
+
+
+#: The closed set of types that these roles put on a wire.
+MESSAGES: tuple[type[Message], ...] = (
+    Join,
+    TrainRequest,
+    TrainAccepted,
+    TrainDeclined,
+    TrainResult,
+    RoundOver,
+    EvaluateRequest,
+    EvaluateResult,
+)

@@ -1,0 +1,39 @@
+"""The study's time by the machine's monotonic clock, scaled."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Seconds of the study since `start`; one of them lasts `time_scale` seconds of the wall."""
+
+    __slots__ = ("_started", "time_scale")
+
+    def __init__(self, time_scale: float = 1.0) -> None:
+        if not time_scale > 0:
+            raise ValueError(f"time_scale is more than 0, not {time_scale}")
+        self.time_scale = time_scale
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Let this moment be zero."""
+        self._started = time.monotonic()
+
+    @property
+    def started(self) -> bool:
+        """Whether the study has begun."""
+        return self._started is not None
+
+    @property
+    def now(self) -> float:
+        """Seconds of the study; 0 before the start."""
+        if self._started is None:
+            return 0.0
+        return (time.monotonic() - self._started) / self.time_scale
+
+    def wall(self, seconds: float) -> float:
+        """Wall seconds of `seconds` of the study; raises `ValueError` if they are negative or not a number."""
+        if not seconds >= 0:
+            raise ValueError(f"a delay is not negative: {seconds}")
+        return seconds * self.time_scale

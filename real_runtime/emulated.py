@@ -1,0 +1,238 @@
+"""A device emulated by the wall clock: the physics of `core.devices`, driven by the loop's timers.
+
+A computation ends when the modelled device has done it. Where this machine is slower than that, it ends when the
+machine is done, and the overrun is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from typing import Any, Final, Protocol
+
+from core.actor import DeviceFailed
+from core.deployment import Placement
+from core.devices import (
+    BatteryEmpty,
+    BatteryFull,
+    Device,
+    DeviceOff,
+    Effect,
+    JobDone,
+    JobLost,
+    PoweredOn,
+    ThrottleChanged,
+)
+from core.records.rows import DeviceRow, EnergyRow, HostOverrunRow, JobRow, Row
+from real_runtime.clock import Clock
+from real_runtime.processor import Processor
+
+#: Timers further off than this are set again when it has passed (a loop's timers end somewhere).
+_FURTHEST_S: Final = 86_400.0
+
+_EVENTS: Final[dict[type[Effect], str]] = {
+    BatteryEmpty: "battery_empty",
+    BatteryFull: "battery_full",
+    ThrottleChanged: "throttle",
+}
+
+
+class MachineEvents(Protocol):
+    """What a device tells the place it is at."""
+
+    def note(self, row: Row) -> None:
+        """Record a row of the device."""
+
+    def power_off(self, reason: str) -> None:
+        """The device went off by itself."""
+
+    def power_on(self) -> None:
+        """The device is on again."""
+
+
+class EmulatedDevice:
+    """What an actor sees of its emulated device."""
+
+    __slots__ = ("_clock", "_device", "_placement")
+
+    def __init__(self, placement: Placement, device: Device, clock: Clock) -> None:
+        self._placement = placement
+        self._device = device
+        self._clock = clock
+
+    @property
+    def profile(self) -> str:
+        return self._placement.profile.name
+
+    @property
+    def battery_level(self) -> float | None:
+        return self._device.reading(self._clock.now).battery_level
+
+    @property
+    def charging(self) -> bool:
+        return self._device.reading(self._clock.now).charging
+
+    @property
+    def temperature_c(self) -> float | None:
+        return self._device.reading(self._clock.now).case_temperature_c
+
+    @property
+    def network(self) -> str:
+        return self._placement.link.kind
+
+    @property
+    def load(self) -> float:
+        return self._device.reading(self._clock.now).load
+
+
+class EmulatedMachine:
+    """One emulated device, and the computations that run on it."""
+
+    def __init__(self, placement: Placement, clock: Clock, processor: Processor, events: MachineEvents) -> None:
+        self._clock = clock
+        self._processor = processor
+        self._events = events
+        self._device = Device(
+            placement.profile,
+            link_kind=placement.link.kind,
+            battery_level=placement.battery_level,
+            charging=placement.charging,
+            ambient_c=placement.ambient_c,
+            speed=placement.speed,
+        )
+        self.view = EmulatedDevice(placement, self._device, clock)
+        self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
+        self._numbers = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """The study begins."""
+        self.note("start")
+        self._arm()
+
+    def close(self) -> None:
+        """The run is over: settle, and record the energy of every component."""
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._clock.now
+        self._device.settle(now)
+        self.note("end")
+        for component, joules in self._device.energy_j(now).items():
+            self._events.note(EnergyRow(component=component, joules=joules))
+
+    def note(self, event: str) -> None:
+        """Record the device's state at an event."""
+        reading = self._device.reading(self._clock.now)
+        self._events.note(
+            DeviceRow(
+                event=event,
+                battery_level=reading.battery_level,
+                soc_temperature_c=reading.soc_temperature_c,
+                case_temperature_c=reading.case_temperature_c,
+                speed=reading.speed,
+                charging=reading.charging,
+            )
+        )
+
+    async def compute(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        """Run a function for as long as the device takes; raises `DeviceFailed` if it stops meanwhile."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        job = next(self._numbers)
+        try:
+            self._device.submit(self._clock.now, job, function.work(*arguments))
+        except DeviceOff as error:
+            raise DeviceFailed(str(error)) from None
+        done: asyncio.Future[JobDone] = loop.create_future()
+        self._jobs[job] = (done, function.name)
+        self.note("job_start")
+        self._arm()
+        host = self._processor.submit(function, arguments)
+        try:
+            effect = await done
+            if host.done():
+                return host.result()
+            outcome = await host
+            self._events.note(
+                HostOverrunRow(
+                    function=function.name,
+                    modelled_s=effect.seconds * self._clock.time_scale,
+                    measured_s=loop.time() - began_s,
+                )
+            )
+            return outcome
+        finally:
+            host.cancel()
+            if self._jobs.pop(job, None) is not None:
+                self._apply(self._device.cancel(self._clock.now, job), function=function.name)
+
+    def count_sent(self, size_bytes: int) -> None:
+        """Bytes of a frame leave through the radio."""
+        self._device.sent_bytes += size_bytes
+        if self._device.sent_bytes >= self._device.radio_parcel_bytes:
+            self._settle()
+
+    def count_received(self, size_bytes: int) -> None:
+        """Bytes of a frame have come through the radio."""
+        self._device.received_bytes += size_bytes
+        if self._device.received_bytes >= self._device.radio_parcel_bytes:
+            self._settle()
+
+    def crash(self) -> None:
+        """Go off at once; computations are lost."""
+        self._apply(self._device.crash(self._clock.now))
+
+    def restart(self) -> None:
+        """End a crash."""
+        self._apply(self._device.restart(self._clock.now))
+
+    def _settle(self) -> None:
+        self._device.settle(self._clock.now)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at_s = self._device.next_timer()
+        if at_s < math.inf:
+            wall_s = min(max(at_s - self._clock.now, 0.0) * self._clock.time_scale, _FURTHEST_S)
+            self._timer = asyncio.get_running_loop().call_later(wall_s, self._fire)
+
+    def _fire(self) -> None:
+        self._apply(self._device.on_timer(self._clock.now))
+
+    def _apply(self, effects: list[Effect], *, function: str = "") -> None:
+        for effect in effects:
+            if isinstance(effect, JobDone | JobLost):
+                self._job_ended(effect, function)
+                continue
+            if type(effect) in _EVENTS:
+                self.note(_EVENTS[type(effect)])
+            if isinstance(effect, BatteryEmpty):
+                self._events.power_off("battery_empty")
+            elif isinstance(effect, PoweredOn):
+                self._events.power_on()
+        self._arm()
+
+    def _job_ended(self, effect: JobDone | JobLost, function: str) -> None:
+        done, name = self._jobs.pop(effect.job, (None, function))
+        self._events.note(
+            JobRow(
+                function=name,
+                started_s=self._clock.now if effect.started_s is None else effect.started_s,
+                seconds=effect.seconds,
+                flops=effect.work.flops * effect.work.steps,
+                steps=effect.work.steps,
+                joules=effect.joules,
+                outcome="done" if isinstance(effect, JobDone) else effect.reason,
+            )
+        )
+        self.note("job_end")
+        if done is None or done.done():
+            return
+        if isinstance(effect, JobDone):
+            done.set_result(effect)
+        else:
+            done.set_exception(DeviceFailed(f"the device stopped ({effect.reason})"))

@@ -1,0 +1,187 @@
+"""`python -P -m real_runtime.node`: one process of a real run, hosting the actors that the address book gives it.
+
+By hand, on several machines: make credentials and an address book (`python -P -m real_runtime.credentials`), give each
+machine the book, `authority.crt` and its own `NODE.crt` and `NODE.key`, and start every node with the same scenario.
+The run begins when all are connected, and ends for all when the main actor has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+
+from core.deployment import Deployment
+from core.records import RunWriter
+from core.records.rows import EvaluationRow, RoundRow, Row
+from core.wire import ArrayDict
+from real_runtime import book as books
+from real_runtime.credentials import CredentialsError
+from real_runtime.processor import Processor
+from real_runtime.world import PATIENCE_S, NotAdmitted, RunFailed, World
+
+#: Rows that the launcher is told of at once.
+PROGRESS_ROWS = (RoundRow, EvaluationRow)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A line to the launcher: a row of a table, or (with the table `go`) that the run has begun."""
+
+    table: str
+    time_s: float = 0.0
+    actor: str = ""
+    row: dict[str, float | int | str] = {}
+
+
+def progress_of(time_s: float, actor: str, row: Row) -> Progress:
+    """A row as a line: a payload in it stands for its array that is named like the field."""
+    values: dict[str, float | int | str] = {}
+    for name in row.__struct_fields__:
+        value = getattr(row, name)
+        values[name] = float(value[name]) if isinstance(value, ArrayDict) else value
+    return Progress(row.table, time_s, actor, values)
+
+
+def say(progress: Progress) -> None:
+    """Write a line to the launcher; one that is gone is told nothing."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _tell(time_s: float, actor: str, row: Row) -> None:
+    if isinstance(row, PROGRESS_ROWS):
+        say(progress_of(time_s, actor, row))
+
+
+def from_function(path: str) -> Deployment:
+    """The deployment that a function `module:name` returns; raises `click.UsageError`."""
+    module_name, colon, name = path.partition(":")
+    if not colon:
+        raise click.UsageError(f"--deployment {path!r}: takes module:function")
+    try:
+        make: Callable[[], Deployment] = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise click.UsageError(f"--deployment {path!r}: {error}") from None
+    return make()
+
+
+async def serve(
+    deployment: Deployment,
+    *,
+    node: str,
+    book: books.Book,
+    credentials: Path,
+    records: Path,
+    listen_fd: int | None,
+    launched: bool,
+    patience_s: float,
+) -> None:
+    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`, `OSError`; cancelled by signals."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    if launched:
+        # The launcher holds the other end of standard input: when that closes, the launcher is gone or wants the end.
+        loop.add_reader(sys.stdin.fileno(), _lifeline, task)
+    processor = Processor(deployment.layout)
+    writer = RunWriter(records)
+    try:
+        world = World(
+            deployment,
+            node=node,
+            book=book,
+            credentials=credentials,
+            records=writer,
+            processor=processor,
+            observe=_tell if launched else None,
+            begun=(lambda: say(Progress("go"))) if launched else None,
+            patience_s=patience_s,
+        )
+        entry = book.nodes[node]
+        await world.run((entry.host, entry.port) if listen_fd is None else socket.socket(fileno=listen_fd))
+    finally:
+        if launched:
+            loop.remove_reader(sys.stdin.fileno())
+        writer.close()
+        processor.close()
+
+
+def _lifeline(task: asyncio.Task[None]) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        task.cancel()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--scenario", help="Scenario, by path or name; the same for all nodes.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the scenario.")
+@click.option("--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment.")
+@click.option("--node", required=True, help="This node's name in the address book.")
+@click.option("--address-book", required=True, type=click.Path(path_type=Path), help="YAML or JSON; see the module.")
+@click.option("--credentials", required=True, type=click.Path(path_type=Path), help="Folder of certificates and key.")
+@click.option("--records", required=True, type=click.Path(path_type=Path), help="Folder that gets this node's records.")
+@click.option("--patience", default=PATIENCE_S, show_default=True, help="Seconds to wait for the other nodes.")
+@click.option("--listen-fd", type=int, hidden=True, help="An inherited socket, bound and listening.")
+@click.option("--launched", is_flag=True, hidden=True, help="Report to standard output; end with standard input.")
+def main(
+    scenario: str | None,
+    settings: tuple[str, ...],
+    function: str | None,
+    node: str,
+    address_book: Path,
+    credentials: Path,
+    records: Path,
+    patience: float,
+    listen_fd: int | None,
+    launched: bool,
+) -> None:
+    """Run one node of a real run."""
+    if (scenario is None) == (function is None):
+        raise click.UsageError("one of --scenario and --deployment is needed")
+    try:
+        book = books.load(address_book)
+        if node not in book.nodes:
+            raise books.BookError(f"{address_book}: has no node {node!r}; it has {', '.join(sorted(book.nodes))}")
+        deployment = from_scenario(scenario, settings) if scenario is not None else from_function(function or "")
+        asyncio.run(
+            serve(
+                deployment,
+                node=node,
+                book=book,
+                credentials=credentials,
+                records=records,
+                listen_fd=listen_fd,
+                launched=launched,
+                patience_s=patience,
+            )
+        )
+    except (books.BookError, CredentialsError, NotAdmitted) as error:
+        _fail(2, str(error))
+    except OSError as error:
+        entry = book.nodes[node]
+        _fail(2, f"node {node} cannot listen on {entry.host}:{entry.port} or write its records: {error.strerror or error}")
+    except RunFailed as error:
+        _fail(1, str(error))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        _fail(130, "interrupted")
+
+
+def _fail(code: int, reason: str) -> None:
+    click.echo(f"node: {reason}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Runs a deployment over real TLS sockets of the loopback interface, within one process and loop: for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from core.actor import Message
+from core.deployment import Deployment
+from core.records.rows import MessageRow, Row
+from real_runtime import credentials
+from real_runtime.book import Book, Entry
+from real_runtime.processor import Processor
+from real_runtime.world import World
+
+
+class Recorded(NamedTuple):
+    """A row, with when and by which actor it was recorded."""
+
+    time_s: float
+    actor: str
+    row: Row
+
+
+@dataclasses.dataclass
+class MemoryRecords:
+    """Records kept in memory, in the order in which they were written."""
+
+    rows: list[Recorded] = dataclasses.field(default_factory=list)
+    messages: list[MessageRow] = dataclasses.field(default_factory=list)
+
+    def message(
+        self, sent_s: float, delivered_s: float, sender: str, receiver: str, kind: type[Message], size_bytes: int
+    ) -> None:
+        """A delivered message."""
+        self.messages.append(
+            MessageRow(
+                sent_s=sent_s,
+                delivered_s=delivered_s,
+                sender=sender,
+                receiver=receiver,
+                type=kind.__name__,
+                size_bytes=size_bytes,
+            )
+        )
+
+    def row(self, time_s: float, actor: str, row: Row) -> None:
+        """A row of any other table."""
+        self.rows.append(Recorded(time_s, actor, row))
+
+    def of(self, kind: type[Row]) -> list[Recorded]:
+        """The rows of one table."""
+        return [recorded for recorded in self.rows if type(recorded.row) is kind]
+
+
+def local_nodes(
+    directory: Path, nodes: Mapping[str, Iterable[str]], run: str = "test"
+) -> tuple[Book, dict[str, socket.socket]]:
+    """Credentials in `directory`, an address book and bound sockets for nodes on the loopback interface."""
+    prints = credentials.create(directory, nodes)
+    sockets = {node: socket.create_server(("127.0.0.1", 0)) for node in nodes}
+    entries = {
+        node: Entry("127.0.0.1", sockets[node].getsockname()[1], prints[node], tuple(actors))
+        for node, actors in nodes.items()
+    }
+    return Book(run, entries), sockets
+
+
+async def run_nodes(
+    deployment: Deployment,
+    nodes: Mapping[str, Iterable[str]],
+    directory: Path,
+    records: MemoryRecords,
+    *,
+    started: Callable[[dict[str, World]], None] | None = None,
+) -> dict[str, World]:
+    """Run the named nodes with their actors in this loop; `started` sees them before they begin."""
+    book, sockets = local_nodes(directory, nodes)
+    processor = Processor(deployment.layout)
+    try:
+        worlds = {
+            node: World(deployment, node=node, book=book, credentials=directory, records=records, processor=processor)
+            for node in book.nodes
+        }
+        if started is not None:
+            started(worlds)
+        runs = [asyncio.ensure_future(world.run(sockets[node])) for node, world in worlds.items()]
+        outcomes = await asyncio.gather(*runs, return_exceptions=True)
+    finally:
+        processor.close()
+        for listener in sockets.values():
+            listener.close()
+    main = book.node_of()[deployment.main]
+    failures = dict(zip(worlds, outcomes, strict=True))
+    for failure in (failures[main], *outcomes):
+        if isinstance(failure, BaseException):
+            raise failure
+    return worlds
+
+
+def run_real(deployment: Deployment) -> MemoryRecords:
+    """Run a deployment to its end, every actor in a node of its own; returns what was recorded.
+
+    Raises `RunFailed` as a run of several processes does; `__cause__` is the actor's exception.
+    """
+    nodes = {f"n{number}": [placement.name] for number, placement in enumerate(deployment.placements)}
+    records = MemoryRecords()
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(run_nodes(deployment, nodes, Path(directory), records))
+    return records

@@ -1,0 +1,393 @@
+"""One node's part of a real world: its places, its connections, its records, from the first greeting to the goodbye.
+
+The node of the main actor waits until all others are connected and says "go", which is time zero for everybody; when
+the main actor has ended it says so, and all leave. Messages between actors of one node take the same way as frames:
+they are encoded and decoded, and count the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from core.actor import SYSTEM_MESSAGES, Message, PeerGone, Refusal
+from core.deployment import Deployment
+from core.records.rows import FaultRow, HostNodeRow, Row, UndeliveredRow
+from core.wire import Codec, WireError, encode, frame_size
+from real_runtime import protocol
+from real_runtime.book import Book
+from real_runtime.cell import Cell
+from real_runtime.clock import Clock
+from real_runtime.link import Item
+from real_runtime.place import Place, lost_its_device
+from real_runtime.processor import Processor
+from real_runtime.transport import Transport
+
+#: Wall seconds of silence that are borne at least, whatever `time_scale` makes of `peer_timeout_s`: a busy machine
+#: needs them (estimate).
+LEAST_SILENCE_S: Final = 5.0
+#: Wall seconds to wait for the other nodes at the start.
+PATIENCE_S: Final = 60.0
+#: Wall seconds for the goodbyes.
+GRACE_S: Final = 3.0
+
+
+class RunFailed(Exception):
+    """The run cannot begin or go on; the message says why, `__cause__` is an actor's exception if one did it."""
+
+
+class NotAdmitted(RunFailed):
+    """Credentials, address book or version do not fit those of the other nodes."""
+
+
+class Records(Protocol):
+    """Where a node writes its records."""
+
+    def message(
+        self, sent_s: float, delivered_s: float, sender: str, receiver: str, kind: type[Message], size_bytes: int
+    ) -> None:
+        """A delivered message."""
+
+    def row(self, time_s: float, actor: str, row: Row) -> None:
+        """A row of any other table."""
+
+
+class World:
+    """See the module. Raises `CredentialsError`, and `BookError` if the book does not fit the deployment."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        node: str,
+        book: Book,
+        credentials: Path,
+        records: Records,
+        processor: Processor,
+        observe: Callable[[float, str, Row], None] | None = None,
+        begun: Callable[[], None] | None = None,
+        silence_s: float | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        book.check(placement.name for placement in deployment.placements)
+        self.deployment = deployment
+        self.seed = deployment.seed
+        self.node = node
+        self.clock = Clock(deployment.time_scale)
+        self._records = records
+        self._observe = observe
+        self._begun = begun
+        self._patience_s = patience_s
+        self._codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
+        self._node_of = book.node_of()
+        self._main_node = self._node_of[deployment.main]
+        if silence_s is None:
+            silence_s = max(deployment.peer_timeout_s * deployment.time_scale, LEAST_SILENCE_S)
+        self.transport = Transport(
+            self,
+            node=node,
+            book=book,
+            credentials=credentials,
+            codec=self._codec,
+            silence_s=silence_s,
+            patience_s=patience_s,
+        )
+        own = book.nodes[node].actors
+        self.places = {
+            placement.name: Place(self, placement, processor)
+            for placement in deployment.placements
+            if placement.name in own
+        }
+        self._missing = set(self.transport.peers) if node == self._main_node else {self._main_node}
+        self._met = asyncio.Event()
+        self._going = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._early: list[tuple[str, Message, int, float]] = []
+        self._gone: set[str] = set()
+        #: Who wants news of a peer; dicts for their order.
+        self._watchers: dict[str, dict[str, None]] = {}
+
+    # The run.
+
+    async def run(self, listener: socket.socket | tuple[str, int]) -> None:
+        """Take part from the first greeting to the goodbye. Raises `RunFailed`, or `OSError` if it cannot listen."""
+        await self.transport.listen(listener)
+        leader = self.node == self._main_node
+        try:
+            await self._meet(leader)
+            if leader:
+                for peer in self.transport.peers:
+                    self.transport.tell(peer, protocol.GO)
+            else:
+                await self._first(self._going)
+            self._start()
+            await self._over
+        finally:
+            for place in self.places.values():
+                await place.close()
+            for place in self.places.values():
+                place.machine.close()
+            reason = self._reason()
+            if leader:
+                self._tell_end(self.transport.peers, reason or "" if self._over.done() else _INTERRUPTED)
+            elif reason:
+                self._tell_end((self._main_node,), reason)
+            await self.transport.close(GRACE_S)
+            self._account()
+
+    async def _meet(self, leader: bool) -> None:
+        if not leader:
+            self.transport.reach(self._main_node)
+        if not self._missing:
+            return
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._first(self._met)
+        except TimeoutError:
+            names = ", ".join(sorted(self._missing))
+            raise RunFailed(f"node {self.node} waited {self._patience_s:g} s in vain for {names}") from None
+
+    async def _first(self, event: asyncio.Event) -> None:
+        """Wait for an event, or for the end of the run."""
+        waiting = asyncio.get_running_loop().create_task(event.wait())
+        try:
+            await asyncio.wait((waiting, self._over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self._over.done():
+            await self._over
+
+    def _start(self) -> None:
+        self.clock.start()
+        if self._begun is not None:
+            self._begun()
+        for place in self.places.values():
+            place.start()
+        early, self._early = self._early, []
+        for receiver, message, size_bytes, sent_s in early:
+            self._arrive(receiver, message, size_bytes, sent_s)
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    def _reason(self) -> str | None:
+        """Why the run has failed, as far as this node knows."""
+        if not self._over.done() or self._over.cancelled():
+            return None
+        error = self._over.exception()
+        return str(error) if error is not None else None
+
+    def _account(self) -> None:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        traffic = self.transport.traffic
+        # Linux counts in kilobytes, macOS in bytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        self.record(
+            self.node,
+            HostNodeRow(
+                process=self.node,
+                cpu_s=usage.ru_utime + usage.ru_stime,
+                peak_rss_bytes=usage.ru_maxrss * unit,
+                frame_bytes_sent=traffic.frame_bytes_sent,
+                frame_bytes_received=traffic.frame_bytes_received,
+                heartbeat_bytes=traffic.record_bytes,
+                handshakes=traffic.handshakes,
+                reconnections=traffic.reconnections,
+            ),
+        )
+
+    # Messages out.
+
+    async def transmit(self, sender: str, to: str, message: Message) -> None:
+        """Send a stamped message of an own actor; waits while too much is queued for that peer."""
+        place = self.places[sender]
+        if not place.may_send(to, message):
+            return
+        node = self._way(place, to, message)
+        if node is not None and not await self.transport.send(node, to, message, self.clock.now):
+            self._not_reached(place, to, message, "gone")
+
+    def hand_over(self, sender: str, to: str, message: Message) -> None:
+        """The same without waiting, whatever the state of the sender's link."""
+        place = self.places[sender]
+        node = self._way(place, to, message)
+        if node is not None and not self.transport.send_now(node, to, message, self.clock.now):
+            self._not_reached(place, to, message, "gone")
+
+    def _way(self, place: Place, to: str, message: Message) -> str | None:
+        """The other node that a message goes to; None if it is delivered here, or not at all."""
+        node = self._node_of.get(to)
+        if node is None or to in self._gone:
+            self._not_reached(place, to, message, "gone")
+            return None
+        size_bytes = frame_size(to, message)
+        if size_bytes > self.deployment.max_frame_bytes:
+            self._not_reached(place, to, message, "oversized")
+            return None
+        place.machine.count_sent(size_bytes)
+        if node != self.node:
+            return node
+        receiver, copy = self._codec.decode_frame(b"".join(encode(to, message)))
+        asyncio.get_running_loop().call_soon(self._arrive, receiver, copy, size_bytes, self.clock.now)
+        return None
+
+    def _not_reached(self, place: Place, to: str, message: Message, reason: str) -> None:
+        if not isinstance(message, Refusal):
+            self.undelivered(to, message, frame_size(to, message), reason)
+        if message.correlation > 0:
+            place.cell.refuse(message.correlation, reason)
+
+    # Messages in.
+
+    def arrived(self, node: str, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
+        if self.clock.started:
+            self._arrive(receiver, message, size_bytes, sent_s)
+        else:
+            self._early.append((receiver, message, size_bytes, sent_s))
+
+    def _arrive(self, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
+        if self._over.done():
+            return
+        place = self.places.get(receiver)
+        if place is None:
+            self.undelivered(receiver, message, size_bytes, "gone")
+        else:
+            place.arrive(message, size_bytes, sent_s)
+
+    def delivered(self, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
+        self._records.message(sent_s, self.clock.now, message.sender, receiver, type(message), size_bytes)
+
+    def undelivered(self, receiver: str, message: Message, size_bytes: int, reason: str) -> None:
+        kind = type(message).__name__
+        self.record(
+            receiver,
+            UndeliveredRow(sender=message.sender, receiver=receiver, type=kind, size_bytes=size_bytes, reason=reason),
+        )
+
+    def refused(self, node: str, sender: str, receiver: str, kind: str, size_bytes: int, error: WireError) -> None:
+        self.transport.traffic.refused[error.reason] += 1
+        self.record(
+            receiver,
+            UndeliveredRow(sender=sender, receiver=receiver, type=kind, size_bytes=size_bytes, reason=error.reason),
+        )
+
+    def record(self, actor: str, row: Row) -> None:
+        now = self.clock.now
+        self._records.row(now, actor, row)
+        if self._observe is not None:
+            self._observe(now, actor, row)
+
+    # Who is there.
+
+    def watch(self, watcher: str, peer: str) -> None:
+        node = self._node_of.get(peer)
+        if node is None or peer in self._gone:
+            asyncio.get_running_loop().call_soon(self.places[watcher].cell.take_local, PeerGone(peer=peer))
+            return
+        self._watchers.setdefault(peer, {})[watcher] = None
+        if node != self.node:
+            self.transport.reach(node)
+
+    def forget_watches(self, watcher: str) -> list[str]:
+        watched = [peer for peer, watchers in self._watchers.items() if watcher in watchers]
+        for peer in watched:
+            del self._watchers[peer][watcher]
+        return watched
+
+    def _tell_watchers(self, actor: str) -> None:
+        for watcher in self._watchers.pop(actor, {}):
+            self.places[watcher].cell.take_local(PeerGone(peer=actor))
+
+    def _gone_for_good(self, actor: str) -> None:
+        if actor in self._gone:
+            return
+        self._gone.add(actor)
+        for place in self.places.values():
+            place.cell.peer_gone(actor)
+        self._tell_watchers(actor)
+
+    def left(self, cell: Cell) -> None:
+        place = self.places[cell.name]
+        place.leave()
+        self.forget_watches(cell.name)
+        if cell.name == self.deployment.main:
+            self._end()
+            return
+        for peer in self.transport.peers:
+            self.transport.tell(peer, protocol.LEFT, cell.name.encode())
+        asyncio.get_running_loop().call_soon(self._gone_for_good, cell.name)
+
+    def failed(self, cell: Cell, error: BaseException) -> None:
+        if lost_its_device(error) or not isinstance(error, Exception):
+            return
+        what = f"{type(error).__name__}: {error}"
+        self.record(cell.name, FaultRow(kind="actor_failed", detail=what))
+        failure = RunFailed(f"{cell.name} failed at {self.clock.now:g} s: {what}")
+        failure.__cause__ = error
+        self._end(failure)
+
+    def missed(self, place: Place) -> None:
+        for peer in self.transport.peers:
+            self.transport.tell(peer, protocol.MISSED, place.name.encode())
+        self._tell_watchers(place.name)
+
+    def main_stopped(self, reason: str) -> None:
+        self._end(RunFailed(reason))
+
+    # What the transport tells.
+
+    def connected(self, node: str) -> None:
+        self._missing.discard(node)
+        if not self._missing:
+            self._met.set()
+
+    def gone(self, node: str, *, lost: bool, unsent: list[Item]) -> None:
+        for item in unsent:
+            if item.message is not None and not self._over.done():
+                self.undelivered(item.receiver, item.message, item.frame_bytes, "gone")
+        if lost:
+            self.record(self.node, FaultRow(kind="node_lost", detail=node))
+        if node == self._main_node:
+            self._end(
+                RunFailed(f"node {node}, which hosts {self.deployment.main}, {'was lost' if lost else 'has left'}")
+            )
+        elif node in self._missing:
+            self._end(RunFailed(f"node {node} {'was lost' if lost else 'has left'} before the run began"))
+        for actor in self.transport.peers[node].entry.actors:
+            self._gone_for_good(actor)
+
+    def actor_left(self, node: str, actor: str) -> None:
+        self._gone_for_good(actor)
+
+    def actor_missed(self, node: str, actor: str) -> None:
+        self._tell_watchers(actor)
+
+    def go(self, node: str) -> None:
+        if node == self._main_node:
+            self._going.set()
+
+    def ended(self, node: str, reason: str) -> None:
+        if node == self._main_node:
+            self._end(RunFailed(reason) if reason else None)
+        elif self.node == self._main_node:
+            self._end(RunFailed(reason or f"node {node} has ended the run"))
+
+    def shut_out(self, node: str, reason: str) -> None:
+        reason = f"no connection between node {self.node} and node {node}: {reason}"
+        if not self.clock.started or node == self._main_node:
+            self._end(NotAdmitted(reason))
+        else:
+            self.record(self.node, FaultRow(kind="node_refused", detail=reason))
+
+    def crashed(self, error: BaseException) -> None:
+        self._end(error)

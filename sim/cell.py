@@ -1,0 +1,415 @@
+"""The simulator's `Context`: one live actor, its mailbox, its tasks and its requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Generator
+from heapq import heappush
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec.structs import force_setattr
+from simpy.events import NORMAL
+
+from core import rng
+from core.actor import (
+    Actor,
+    Context,
+    DeadlineExceeded,
+    DeviceFailed,
+    Message,
+    Payload,
+    PeerLeft,
+    QueueFull,
+    Refusal,
+    Refused,
+)
+from core.records import Row
+from sim.task import DONE, Deadline, Group, Sleep, Task, Wait
+
+if TYPE_CHECKING:
+    from sim.node import Node
+    from sim.world import World
+
+
+class LocalMessage:
+    """A message to an actor itself, at a time: a timer."""
+
+    __slots__ = ("env", "generation", "message", "node")
+
+    def __init__(self, node: Node, message: Message, delay_s: float) -> None:
+        if not delay_s >= 0:
+            raise ValueError(f"a delay is not negative: {delay_s}")
+        self.node = node
+        self.message = message
+        self.generation = 0
+        node.env.set_timer(node.env._now + delay_s, self, 0)
+
+    def fire(self) -> None:
+        self.generation = 1
+        self.node.take_local(self.message)
+
+    def cancel(self) -> None:
+        if self.generation == 0:
+            self.generation = 1
+            self.node.env.forget_timer()
+
+
+class _Receive(Wait):
+    __slots__ = ("cell", "timeout")
+
+    def __init__(self, cell: Cell, timeout: float | None) -> None:
+        self.cell = cell
+        self.timeout = timeout
+
+    def __await__(self) -> Generator[Wait, Any, Any]:
+        inbox = self.cell.inbox
+        if inbox:
+            return inbox.popleft()
+        return (yield self)
+
+    def arm(self, task: Task) -> None:
+        if not self.cell.runs:
+            raise RuntimeError("an actor that handles messages does not receive them")
+        if self.cell.receiver is not None:
+            raise RuntimeError("two coroutines of one actor wait for its messages")
+        self.cell.receiver = task
+        if self.timeout is not None:
+            task.set_timer(self.timeout)
+
+    def disarm(self, task: Task) -> None:
+        self.cell.receiver = None
+
+    def expire(self, task: Task) -> None:
+        self.cell.receiver = None
+        task.resume(task.throw, DeadlineExceeded(self.timeout or 0.0))
+
+
+class _Request(Wait):
+    __slots__ = ("cell", "message", "number", "timeout", "to")
+
+    def __init__(self, cell: Cell, to: str, message: Message, timeout: float) -> None:
+        self.cell = cell
+        if not timeout >= 0:
+            raise ValueError(f"a time-out is not negative: {timeout}")
+        self.to = to
+        self.message = message
+        self.timeout = timeout
+        self.number = 0
+
+    def arm(self, task: Task) -> None:
+        cell = self.cell
+        cell.requests = number = cell.requests + 1
+        self.number = number
+        message = self.message
+        if message.sender:
+            message = message.__copy__()
+        force_setattr(message, "sender", cell.name)
+        force_setattr(message, "correlation", number)
+        cell.pending[number] = task
+        node = cell.node
+        task.armed = True
+        heappush(
+            node.queue, (node.env._now + self.timeout, NORMAL, node.next_entry(), task, task.generation)
+        )
+        node.transmit(self.to, message)
+
+    def disarm(self, task: Task) -> None:
+        self.cell.pending.pop(self.number, None)
+
+    def expire(self, task: Task) -> None:
+        del self.cell.pending[self.number]
+        task.resume(task.throw, DeadlineExceeded(self.timeout))
+
+
+class Computation(Wait):
+    """Waiting for the device to have done a job."""
+
+    __slots__ = ("arguments", "cell", "function", "job")
+
+    def __init__(self, cell: Cell, function: Any, arguments: tuple[Any, ...]) -> None:
+        self.cell = cell
+        self.function = function
+        self.arguments = arguments
+        self.job = 0
+
+    def arm(self, task: Task) -> None:
+        work = self.cell.world.evaluator.work(self.function, self.arguments)
+        self.job = self.cell.node.submit(task, self.function.name, work)
+
+    def disarm(self, task: Task) -> None:
+        self.cell.node.cancel(self.job)
+
+    def ended(self, task: Task, done: bool) -> None:
+        """The device has done it, or stopped. Numerics are asked for at the end, so that what never ends costs none."""
+        if not done:
+            task.resume(task.throw, DeviceFailed(f"the device of {self.cell.name} stopped"))
+            return
+        try:
+            outcome = self.cell.world.evaluator.submit(self.function, self.arguments)
+        except (TypeError, ValueError) as mistake:
+            task.resume(task.throw, mistake)
+        else:
+            task.resume(task.send, outcome)
+
+
+class SimulatedDevice:
+    """What an actor sees of its device; reading is a closed form and changes nothing."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @property
+    def profile(self) -> str:
+        return self.node.placement.profile.name
+
+    @property
+    def battery_level(self) -> float | None:
+        return self.node.device.reading(self.node.env._now).battery_level
+
+    @property
+    def charging(self) -> bool:
+        return self.node.device.reading(self.node.env._now).charging
+
+    @property
+    def temperature_c(self) -> float | None:
+        return self.node.device.reading(self.node.env._now).case_temperature_c
+
+    @property
+    def network(self) -> str:
+        return self.node.placement.link.kind
+
+    @property
+    def load(self) -> float:
+        return self.node.device.reading(self.node.env._now).load
+
+
+class Cell(Context):
+    """A live actor."""
+
+    __slots__ = (
+        "accepts",
+        "actor",
+        "bound",
+        "busy",
+        "concurrent",
+        "draining",
+        "inbox",
+        "node",
+        "open_requests",
+        "pending",
+        "receiver",
+        "requests",
+        "runs",
+        "task",
+        "tasks",
+        "world",
+    )
+
+    def __init__(self, world: World, node: Node, actor: Actor) -> None:
+        kind = type(actor)
+        self.world = world
+        self.node = node
+        self.actor = actor
+        self.accepts = world.accepts(kind)
+        self.bound = kind.mailbox
+        self.concurrent = kind.concurrent
+        self.runs = kind.defines("run")
+        self.busy = False
+        self.draining = False
+        #: Messages that wait; made when the first does.
+        self.inbox: deque[Message] | None = None
+        self.pending: dict[int, Task] = {}
+        #: Requests that were taken and are not answered, by their identity.
+        self.open_requests: dict[int, Message] = {}
+        self.requests = 0
+        self.receiver: Task | None = None
+        #: The handler's task, reused from message to message.
+        self.task = Task(world.env, None, self._handled)
+        #: Further live tasks: children, concurrent handlers.
+        self.tasks: dict[Task, None] = {}
+
+    # Messages in.
+
+    def start_run(self) -> None:
+        """Begin the life of an actor that has one of its own."""
+        self.busy = True
+        self.task = Task(self.world.env, self.actor.run(self), self._run_ended)
+        self.task.start()
+
+    def take(self, message: Message) -> None:
+        """Give a message to the actor, now or when it is free."""
+        if self.runs:
+            task = self.receiver
+            if task is None:
+                self._keep(message)
+            else:
+                self.receiver = None
+                task.resume(task.send, message)
+        elif self.busy:
+            self._keep(message)
+        elif self.concurrent:
+            task = Task(self.world.env, self.actor.handle(self, message), self._concurrent_ended)
+            self.tasks[task] = None
+            task.resume(task.send, None)
+        else:
+            # The first stretch of a handler runs without its task: many handlers never wait.
+            coroutine = self.actor.handle(self, message)
+            try:
+                wait = coroutine.send(None)
+            except StopIteration:
+                return
+            except Exception as error:  # noqa: BLE001  an actor's failure is handed to the world
+                self.world.actor_failed(self, error)
+                return
+            self.busy = True
+            task = self.task
+            task.send = coroutine.send
+            task.throw = coroutine.throw
+            task.suspend(wait)
+
+    def _keep(self, message: Message) -> None:
+        if self.inbox is None:
+            self.inbox = deque()
+        self.inbox.append(message)
+
+    def take_reply(self, task: Task, message: Message) -> None:
+        """Give a reply to the task that waits for it; it goes round the mailbox."""
+        if type(message) is Refusal:
+            reason = message.reason
+            failure: Exception
+            if reason == "full":
+                failure = QueueFull(message.sender)
+            elif reason == "gone":
+                failure = PeerLeft(message.sender)
+            else:
+                failure = Refused(message.sender, reason)
+            task.resume(task.throw, failure)
+        else:
+            task.resume(task.send, message)
+
+    def _handled(self, task: Task, result: Any, error: BaseException | None) -> None:
+        self.busy = False
+        if error is not None:
+            self.world.actor_failed(self, error)
+        if self.inbox and not self.draining:
+            # A loop, not a recursion: a handler that never waits ends within `take`.
+            self.draining = True
+            while self.inbox and not self.busy:
+                self.take(self.inbox.popleft())
+            self.draining = False
+
+    def _run_ended(self, task: Task, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self.world.actor_failed(self, error)
+        else:
+            self.world.leave(self.node)
+
+    def _concurrent_ended(self, task: Task, result: Any, error: BaseException | None) -> None:
+        del self.tasks[task]
+        if error is not None:
+            self.world.actor_failed(self, error)
+
+    def _spawned(self, task: Task, begins: bool) -> None:
+        if begins:
+            self.tasks[task] = None
+        else:
+            del self.tasks[task]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held here that a dormant row could not hold."""
+        return not (self.busy or self.runs or self.inbox or self.tasks or self.pending or self.open_requests)
+
+    def kill(self) -> None:
+        """End all tasks without a word, children first."""
+        for task in reversed(list(self.tasks)):
+            task.kill()
+        self.tasks.clear()
+        self.task.kill()
+        self.pending.clear()
+        self.inbox = None
+        self.receiver = None
+
+    # The contract.
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def now(self) -> float:
+        return self.world.env._now
+
+    @property
+    def device(self) -> SimulatedDevice:
+        return SimulatedDevice(self.node)
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return Sleep(seconds)
+
+    def later(self, delay: float, message: Message) -> LocalMessage:
+        if type(message) not in self.accepts:
+            raise TypeError(f"{type(self.actor).__name__} does not accept {type(message).__name__}")
+        if message.sender:
+            message = message.__copy__()
+        force_setattr(message, "sender", self.name)
+        return LocalMessage(self.node, message, delay)
+
+    def deadline(self, seconds: float) -> Deadline:
+        return Deadline(self.world.env, seconds)
+
+    def group(self) -> Group:
+        return Group(self.world.env, self._spawned)
+
+    def send(self, to: str, message: Message) -> Awaitable[None]:
+        node = self.node
+        if message.sender:
+            if message.sender != node.name or message.correlation:
+                message = message.__copy__()
+                force_setattr(message, "sender", node.name)
+                force_setattr(message, "correlation", 0)
+        else:
+            force_setattr(message, "sender", node.name)
+        node.transmit(to, message)
+        return DONE
+
+    def request(self, to: str, message: Message, *, timeout: float) -> Awaitable[Message]:
+        return _Request(self, to, message, timeout)
+
+    def reply(self, request: Message, message: Message) -> Awaitable[None]:
+        node = self.node
+        if message.sender:
+            message = message.__copy__()
+            force_setattr(message, "correlation", 0)
+        force_setattr(message, "sender", node.name)
+        if request.correlation:
+            force_setattr(message, "correlation", -request.correlation)
+            self.open_requests.pop(id(request), None)
+        node.transmit(request.sender, message)
+        return DONE
+
+    def receive(self, *, timeout: float | None = None) -> Awaitable[Message]:
+        return _Receive(self, timeout)
+
+    def watch(self, peer: str) -> None:
+        self.world.watch(self.node, peer)
+
+    def compute(self, function: Any, *arguments: Any) -> Awaitable[Any]:
+        return Computation(self, function, arguments)
+
+    async def value(self, payload: Payload) -> Any:
+        return self.world.evaluator.value(payload)
+
+    def random(self, purpose: str, counter: int = 0) -> np.random.Generator:
+        return rng.generator(self.world.seed, self.name, purpose, counter)
+
+    def secret(self, purpose: str, size: int, counter: int = 0) -> bytes:
+        return rng.secret_bytes(self.world.seed, size, self.name, purpose, counter)
+
+    def record(self, row: Row) -> None:
+        self.world.record(self.name, row)
+
+

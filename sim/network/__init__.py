@@ -1,0 +1,1 @@
+"""The simulated network: access links with sharing, joined by an Internet with delays between regions."""

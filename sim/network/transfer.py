@@ -1,0 +1,94 @@
+"""A bulk message on its way: it shares the sender's uplink and the receiver's downlink, each with what else is there.
+
+A transfer ends when its bytes have passed both links, and arrives one path delay later. Each link shares its rate
+equally (processor sharing) without regard to what limits a flow at its other end: exact where one of the two is the
+bottleneck for all of a flow's life, as with phones and a server; the general max-min solution of a mesh is more.
+Messages of one sender to one receiver follow one another, so that they arrive in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from core.wire import Message
+
+if TYPE_CHECKING:
+    from sim.network.sharing import SharedLink
+    from sim.node import Node
+
+
+class Transfer:
+    """One bulk message between two nodes."""
+
+    __slots__ = ("legs", "message", "receiver", "sender", "sent_s", "size_bytes")
+
+    def __init__(self, sender: Node, receiver: Node, message: Message, size_bytes: int, sent_s: float) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.message = message
+        self.size_bytes = size_bytes
+        self.sent_s = sent_s
+        self.legs = 2
+
+    def begin(self) -> None:
+        """Start to move."""
+        self.sender.uplink.begin(self, self.size_bytes)
+        self.receiver.downlink.begin(self, self.size_bytes)
+
+    def leg_ended(self, link: SharedLink) -> None:
+        """One of the two links has passed it all."""
+        self.legs -= 1
+        if link is self.sender.uplink:
+            self.sender.count_sent(self.size_bytes)
+        if self.legs == 0:
+            sender, receiver = self.sender, self.receiver
+            sender.env.post(
+                sender.env._now + sender.path_delay_s(receiver), receiver, self.message, self.size_bytes, self.sent_s
+            )
+            sender.channels.advance(receiver)
+
+    def abort(self, reason: str) -> None:
+        """It will not arrive; what had passed a link has cost its energy."""
+        passed = int(self.sender.uplink.abort(self))
+        self.receiver.downlink.abort(self)
+        if passed:
+            self.sender.count_sent(passed)
+        self.sender.world.undelivered(self.sender.name, self.receiver.name, type(self.message), self.size_bytes, reason)
+
+
+class Channels:
+    """Per receiver, the bulk messages of one sender in order: the first of each moves, the others wait."""
+
+    __slots__ = ("_queues",)
+
+    def __init__(self) -> None:
+        self._queues: dict[Node, deque[Transfer]] = {}
+
+    def put(self, transfer: Transfer) -> None:
+        """Let a transfer begin, or wait for those before it."""
+        queue = self._queues.get(transfer.receiver)
+        if queue is None:
+            self._queues[transfer.receiver] = deque((transfer,))
+            transfer.begin()
+        else:
+            queue.append(transfer)
+
+    def advance(self, receiver: Node) -> None:
+        """The first transfer to `receiver` is over: the next may begin."""
+        queue = self._queues[receiver]
+        queue.popleft()
+        if queue:
+            queue[0].begin()
+        else:
+            del self._queues[receiver]
+
+    def drop(self, receiver: Node, reason: str) -> None:
+        """Abort all transfers to `receiver`."""
+        for transfer in self._queues.pop(receiver, ()):
+            transfer.abort(reason)
+
+    def drop_all(self, reason: str) -> None:
+        """Abort all transfers."""
+        for receiver in list(self._queues):
+            self.drop(receiver, reason)

@@ -1,0 +1,415 @@
+"""A node of the simulated network: one device behind one access link, and the actor that lives on it.
+
+Small messages (the control stream) are closed form: they leave one after the other at the smaller of the sender's
+up and the receiver's down rate, ahead of bulk, and arrive one path delay later: one heap entry a message. Bulk
+messages are flows (`sim.network`). Loss lowers the goodput: a link carries rate × (1 − loss).
+While a link is down, what would cross it waits; while a device is off, it is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappush
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from simpy.events import NORMAL
+
+from core.actor import DeviceFailed, Message, Refusal
+from core.deployment import Placement
+from core.devices import (
+    BatteryEmpty,
+    BatteryFull,
+    Device,
+    DeviceOff,
+    Effect,
+    JobDone,
+    JobLost,
+    ThrottleChanged,
+    Work,
+)
+from core.records import DeviceRow, EnergyRow, JobRow
+from core.wire import PREFIX_BYTES, encode_header, payload_fields
+from sim.cell import Computation
+from sim.network.sharing import SharedLink
+from sim.network.transfer import Channels, Transfer
+
+if TYPE_CHECKING:
+    from sim.cell import Cell
+    from sim.task import Task
+    from sim.world import World
+
+#: States of a node; anything but UP takes the slow path.
+UP, LINK_DOWN, OFF, GONE = range(4)
+
+#: Events of the device that are recorded as they come; what turns it on or off is recorded with that.
+_EVENTS: dict[type[Effect], str] = {
+    BatteryEmpty: "battery_empty",
+    BatteryFull: "battery_full",
+    ThrottleChanged: "throttle",
+}
+
+_payloads: dict[type[Message], tuple[str, ...]] = {}
+
+
+class Node:
+    """Device, link and actor; see the module."""
+
+    __slots__ = (
+        "_downlink",
+        "_uplink",
+        "armed_s",
+        "block",
+        "cell",
+        "channels",
+        "control_free_s",
+        "delays_s",
+        "device",
+        "down_s_per_byte",
+        "env",
+        "generation",
+        "heard",
+        "held_in",
+        "held_out",
+        "jobs",
+        "latency_s",
+        "link_faults",
+        "name",
+        "next_entry",
+        "nodes",
+        "placement",
+        "queue",
+        "region",
+        "rows",
+        "state",
+        "unanswered",
+        "up_s_per_byte",
+        "world",
+    )
+
+    def __init__(self, world: World, placement: Placement) -> None:
+        link = placement.link
+        self.world = world
+        self.env = world.env
+        self.queue: list[Any] = world.env._queue
+        self.next_entry = world.env._eid.__next__
+        self.nodes = world.nodes
+        self.rows = world.writer.pending_messages
+        self.block = world.writer.MESSAGE_BLOCK
+        self.name = placement.name
+        self.placement = placement
+        self.region = placement.region
+        self.latency_s = link.latency_s
+        self.delays_s: dict[str, float] = world.delays_s[placement.region]
+        up, down = link.up_bytes_per_s * (1 - link.loss), link.down_bytes_per_s * (1 - link.loss)
+        self.up_s_per_byte = 1 / up
+        self.down_s_per_byte = 1 / down
+        self._uplink: SharedLink | None = None
+        self._downlink: SharedLink | None = None
+        self.channels = Channels()
+        self.control_free_s = 0.0
+        self.device = Device(
+            placement.profile,
+            now=world.env._now,
+            link_kind=link.kind,
+            battery_level=placement.battery_level,
+            charging=placement.charging,
+            ambient_c=placement.ambient_c,
+            speed=placement.speed,
+        )
+        self.cell: Cell | None = None
+        self.state = UP
+        #: Link faults in force; the link is up when none is.
+        self.link_faults = 0
+        #: Counts up whenever the node is heard again after silence.
+        self.heard = 0
+        #: Requests it had taken when its device went off: (requester, correlation).
+        self.unanswered: list[tuple[str, int]] = []
+        self.generation = 0
+        self.armed_s = inf
+        self.jobs: dict[int, tuple[Task, str]] = {}
+        self.held_out: deque[tuple[str, Message]] | None = None
+        self.held_in: deque[tuple[Message, int, float]] | None = None
+        self.arm()
+
+    @property
+    def uplink(self) -> SharedLink:
+        """What leaves the device in bulk; made when first used."""
+        if self._uplink is None:
+            self._uplink = SharedLink(self.env, 1 / self.up_s_per_byte)
+        return self._uplink
+
+    @property
+    def downlink(self) -> SharedLink:
+        """What reaches the device in bulk; made when first used."""
+        if self._downlink is None:
+            self._downlink = SharedLink(self.env, 1 / self.down_s_per_byte)
+        return self._downlink
+
+    def path_delay_s(self, receiver: Node) -> float:
+        """One-way delay to another node: both access links and the Internet between their regions."""
+        return self.latency_s + self.delays_s[receiver.region] + receiver.latency_s
+
+    # What follows is done for every message: written for speed.
+
+    def transmit(self, to: str, message: Message) -> None:
+        """Put a stamped message on the way to an actor."""
+        kind = type(message)
+        size = PREFIX_BYTES + len(encode_header((to, message)))
+        fields = _payloads.get(kind)
+        if fields is None:
+            fields = _payloads[kind] = payload_fields(kind)
+        if fields or self.state:
+            self._transmit_slowly(to, message, size)
+            return
+        peer = self.nodes.get(to)
+        if peer is None:
+            peer = self.world.find(to)
+            if peer is None:
+                self.world.unreachable(self, to, message, size)
+                return
+        sent = now = self.env._now
+        if self.control_free_s > now:
+            now = self.control_free_s
+        pace = self.up_s_per_byte
+        if peer.down_s_per_byte > pace:
+            pace = peer.down_s_per_byte
+        self.control_free_s = now = now + size * pace
+        device = self.device
+        device.sent_bytes = count = device.sent_bytes + size
+        if count >= device.radio_parcel_bytes:
+            self.settle()
+        at = now + self.latency_s + self.delays_s[peer.region] + peer.latency_s
+        heappush(self.queue, (at, NORMAL, self.next_entry(), peer, message, size, sent))
+
+    def deliver(self, message: Message, size: int, sent: float) -> None:
+        """A message arrives at the device."""
+        if self.state:
+            self._deliver_slowly(message, size, sent)
+            return
+        device = self.device
+        device.received_bytes = count = device.received_bytes + size
+        if count >= device.radio_parcel_bytes:
+            self.settle()
+        cell = self.cell
+        if cell is None:
+            cell = self.world.wake(self)
+        kind = type(message)
+        correlation = message.correlation
+        rows = self.rows
+        if correlation < 0:
+            task = cell.pending.pop(-correlation, None)
+            if task is None:
+                self.world.undelivered(message.sender, self.name, kind, size, "late")
+                return
+            rows.append((sent, self.env._now, message.sender, self.name, kind, size))
+            cell.take_reply(task, message)
+        elif kind not in cell.accepts:
+            self.refuse(message, size, "unexpected")
+            return
+        elif cell.inbox and len(cell.inbox) >= cell.bound:
+            self.refuse(message, size, "full")
+            return
+        else:
+            rows.append((sent, self.env._now, message.sender, self.name, kind, size))
+            if correlation:
+                cell.open_requests[id(message)] = message
+            cell.take(message)
+        if len(rows) >= self.block:
+            self.world.writer.flush_messages()
+
+    # From here on: what is rarer.
+
+    def _transmit_slowly(self, to: str, message: Message, size: int) -> None:
+        if self.state >= OFF:
+            self.world.undelivered(self.name, to, type(message), size, "device")
+            return
+        if self.state == LINK_DOWN:
+            if self.held_out is None:
+                self.held_out = deque()
+            self.held_out.append((to, message))
+            return
+        peer = self.nodes.get(to) or self.world.find(to)
+        for name in _payloads[type(message)]:
+            payload = getattr(message, name)
+            if payload is not None:
+                size += payload.nbytes
+        if peer is None:
+            self.world.unreachable(self, to, message, size)
+            return
+        if self.world.codec is not None:
+            message = self.world.through_the_wire(to, message, size)
+        self.channels.put(Transfer(self, peer, message, size, self.env._now))
+
+    def _deliver_slowly(self, message: Message, size: int, sent: float) -> None:
+        if self.state == LINK_DOWN:
+            if self.held_in is None:
+                self.held_in = deque()
+            self.held_in.append((message, size, sent))
+        elif self.state == OFF:
+            self.world.undelivered(message.sender, self.name, type(message), size, "device")
+        else:
+            self.world.undelivered(message.sender, self.name, type(message), size, "gone")
+            if message.correlation > 0:
+                self.world.tell_gone(message.sender, self, message.correlation)
+
+    def refuse(self, message: Message, size: int, reason: str) -> None:
+        """Do not take a message; a request is told so, by a message of the runtime."""
+        self.world.undelivered(message.sender, self.name, type(message), size, reason)
+        if message.correlation > 0:
+            self.transmit(
+                message.sender, Refusal(sender=self.name, correlation=-message.correlation, reason=reason)
+            )
+
+    def take_local(self, message: Message) -> None:
+        """A message that crosses no wire: a timer, a start, news of a peer. It is never refused."""
+        if self.state >= OFF:
+            return
+        cell = self.cell
+        if cell is None:
+            cell = self.world.wake(self)
+        if message.correlation < 0:
+            task = cell.pending.pop(-message.correlation, None)
+            if task is not None:
+                cell.take_reply(task, message)
+        else:
+            cell.take(message)
+
+    def count_sent(self, size_bytes: int) -> None:
+        """Bytes have left through the radio."""
+        self.device.sent_bytes += size_bytes
+        if self.device.sent_bytes >= self.device.radio_parcel_bytes:
+            self.settle()
+
+    # The device's own events.
+
+    def arm(self) -> None:
+        """See to it that the device's next event happens."""
+        at = self.device.next_timer()
+        if at != self.armed_s:
+            if self.armed_s < inf:
+                self.generation += 1
+                self.env.forget_timer()
+            self.armed_s = at
+            if at < inf:
+                self.env.set_timer(max(at, self.env._now), self, self.generation)
+
+    def settle(self) -> None:
+        """Let the device count its energy up to now."""
+        self.device.settle(self.env._now)
+        self.arm()
+
+    def fire(self) -> None:
+        """The device's next event is due."""
+        self.generation += 1
+        self.armed_s = inf
+        self.apply(self.device.on_timer(self.env._now))
+
+    def submit(self, task: Task, function: str, work: Work) -> int:
+        """Queue a job for a task of the actor; raises `DeviceFailed` if the device is off."""
+        job = self.world.next_job()
+        try:
+            self.device.submit(self.env._now, job, work)
+        except DeviceOff as error:
+            raise DeviceFailed(str(error)) from None
+        self.jobs[job] = (task, function)
+        self.note("job_start")
+        self.arm()
+        return job
+
+    def cancel(self, job: int) -> None:
+        """Stop a job whose task does not wait for it any more."""
+        if self.jobs.pop(job, None) is not None:
+            self.apply(self.device.cancel(self.env._now, job))
+
+    def apply(self, effects: list[Effect]) -> None:
+        """Carry out what the device says has happened, and arm its next event."""
+        for effect in effects:
+            if isinstance(effect, JobDone | JobLost):
+                self._job_ended(effect)
+            else:
+                if type(effect) in _EVENTS:
+                    self.note(_EVENTS[type(effect)])
+                self.world.device_event(self, effect)
+        self.arm()
+
+    def _job_ended(self, effect: JobDone | JobLost) -> None:
+        task, function = self.jobs.pop(effect.job, (None, ""))
+        done = isinstance(effect, JobDone)
+        self.world.record(
+            self.name,
+            JobRow(
+                function=function,
+                started_s=self.env._now if effect.started_s is None else effect.started_s,
+                seconds=effect.seconds,
+                flops=effect.work.flops * effect.work.steps,
+                steps=effect.work.steps,
+                joules=effect.joules,
+                outcome="done" if isinstance(effect, JobDone) else effect.reason,
+            ),
+        )
+        self.note("job_end")
+        if task is not None and isinstance(task.waiting, Computation):
+            task.waiting.ended(task, done)
+
+    def note(self, event: str) -> None:
+        """Record the device's state at an event."""
+        reading = self.device.reading(self.env._now)
+        self.world.record(
+            self.name,
+            DeviceRow(
+                event=event,
+                battery_level=reading.battery_level,
+                soc_temperature_c=reading.soc_temperature_c,
+                case_temperature_c=reading.case_temperature_c,
+                speed=reading.speed,
+                charging=reading.charging,
+            ),
+        )
+
+    def close(self) -> None:
+        """The run is over: settle, and record the energy."""
+        self.device.settle(self.env._now)
+        self.note("end")
+        for component, joules in self.device.energy_j(self.env._now).items():
+            self.world.record(self.name, EnergyRow(component=component, joules=joules))
+
+    # Faults.
+
+    def set_link(self, up: bool) -> None:
+        """A link fault begins or ends; several may overlap."""
+        self.link_faults += -1 if up else 1
+        if self.state in (UP, LINK_DOWN):
+            down = self.link_faults > 0
+            if down != (self.state == LINK_DOWN):
+                self.state = LINK_DOWN if down else UP
+                self.uplink.set_rate(0.0 if down else 1 / self.up_s_per_byte)
+                self.downlink.set_rate(0.0 if down else 1 / self.down_s_per_byte)
+                self.note("link_down" if down else "link_up")
+                if down:
+                    self.world.miss(self)
+                else:
+                    self.heard += 1
+                    self._release()
+
+    def _release(self) -> None:
+        now = self.env._now
+        held_in, self.held_in = self.held_in, None
+        for message, size, sent in held_in or ():
+            self.env.post(now, self, message, size, sent)
+        held_out, self.held_out = self.held_out, None
+        for to, message in held_out or ():
+            self.transmit(to, message)
+
+    def stop(self, state: int, reason: str) -> None:
+        """The device goes off or the actor has left: what moves or waits here is lost."""
+        self.state = state
+        self.channels.drop_all(reason)
+        for flow in self.downlink.flows:
+            if isinstance(flow, Transfer):
+                flow.sender.channels.drop(self, reason)
+        for message, size, _ in self.held_in or ():
+            self.world.undelivered(message.sender, self.name, type(message), size, reason)
+        for to, message in self.held_out or ():
+            self.world.undelivered(self.name, to, type(message), 0, reason)
+        self.held_in = self.held_out = None

@@ -1,0 +1,318 @@
+"""A simulated world: runs a deployment from its start until its main actor ends, and writes the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
+from core.deployment import Deployment, Fault, Placement
+from core.devices import BatteryEmpty, Effect, PoweredOn
+from core.records import FaultRow, Row, RunWriter, UndeliveredRow
+from core.wire import ArrayDict, Codec, Payload, encode, payload_fields
+from sim.cell import Cell, LocalMessage
+from sim.engine import ActorEnvironment, StopRun
+from sim.node import GONE, OFF, UP, Node
+from sim.task import Cancelled
+
+
+if TYPE_CHECKING:
+    from core.compute import Evaluator
+
+
+class ActorFailed(Exception):
+    """An actor did not handle an exception; `__cause__` is that exception."""
+
+
+class Deadlock(Exception):
+    """Nothing is left to happen, and the main actor still waits."""
+
+
+class _At:
+    """A call at a time."""
+
+    __slots__ = ("call", "generation")
+
+    def __init__(self, env: ActorEnvironment, at_s: float, call: Callable[[], None]) -> None:
+        self.call = call
+        self.generation = 0
+        env.set_timer(at_s, self, 0)
+
+    def fire(self) -> None:
+        self.call()
+
+
+class World:
+    """The state of one simulated run."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        writer: RunWriter,
+        evaluator: Evaluator,
+        observe: Callable[[float, str, Row], None] | None = None,
+    ) -> None:
+        self.deployment = deployment
+        self.seed = deployment.seed
+        self.writer = writer
+        self.evaluator = evaluator
+        self.observe = observe
+        self.env = ActorEnvironment()
+        self.nodes: dict[str, Node] = {}
+        regions = sorted({placement.region for placement in deployment.placements})
+        self.delays_s = {a: {b: deployment.delay_s(a, b) for b in regions} for a in regions}
+        self.codec: Codec | None = None
+        if deployment.strict_wire:
+            self.codec = Codec(
+                [*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes
+            )
+        self.error: BaseException | None = None
+        self.ended = False
+        self._accepts: dict[type[Actor], frozenset[type[Message]]] = {}
+        #: Who wants news of a peer, and the other way round; dicts for their order.
+        self._watchers: dict[str, dict[str, None]] = {}
+        self._watching: dict[str, dict[str, None]] = {}
+        self._jobs = 0
+
+    # The run.
+
+    def run(self) -> None:
+        """Run until the main actor ends. Raises `ActorFailed` or `Deadlock`; what was recorded stays."""
+        for placement in self.deployment.placements:
+            node = self.nodes[placement.name] = Node(self, placement)
+            node.note("start")
+        for node in self.nodes.values():
+            self.start(node)
+        for fault in self.deployment.faults:
+            _At(self.env, fault.at_s, partial(self._fault, fault))
+        try:
+            self.env.run()
+            if self.error is not None:
+                raise self.error
+            if not self.ended:
+                waiting = [n.name for n in self.nodes.values() if n.cell is not None and not n.cell.idle]
+                raise Deadlock(
+                    f"at {self.env.now:g} s nothing is left to happen, but {self.deployment.main} has not ended; "
+                    f"these actors wait: {', '.join(waiting[:10])}{' …' if len(waiting) > 10 else ''}"
+                )
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for node in self.nodes.values():
+            if node.cell is not None:
+                node.cell.kill()
+        for node in self.nodes.values():
+            node.close()
+        self.writer.flush_messages()
+
+    def start(self, node: Node) -> None:
+        cell = self.wake(node)
+        if Start in cell.accepts:
+            LocalMessage(node, Start(), 0.0)
+
+    # Actors.
+
+    def accepts(self, kind: type[Actor]) -> frozenset[type[Message]]:
+        """The message types that actors of a kind take."""
+        found = self._accepts.get(kind)
+        if found is None:
+            found = self._accepts[kind] = frozenset((*kind.accepts, PeerGone))
+        return found
+
+    def wake(self, node: Node) -> Cell:
+        """Bring the actor of a node to life."""
+        cell = node.cell = Cell(self, node, node.placement.make())
+        if cell.runs:
+            cell.start_run()
+        return cell
+
+    def find(self, name: str) -> Node | None:
+        """The node of an actor that has not been met yet; None if there is no such actor."""
+        return self.nodes.get(name)
+
+    def leave(self, node: Node) -> None:
+        """An actor's life has ended: its peers get to know, and the run ends with the main actor."""
+        node.stop(GONE, "gone")
+        if node.cell is not None:
+            for request in node.cell.open_requests.values():
+                self.tell_gone(request.sender, node, request.correlation)
+            node.cell.kill()
+        self._forget_watches(node)
+        for watcher in self._watchers_of(node):
+            LocalMessage(watcher, PeerGone(peer=node.name), node.path_delay_s(watcher))
+        if node.name == self.deployment.main:
+            self.ended = True
+            raise StopRun
+
+    def actor_failed(self, cell: Cell, error: BaseException) -> None:
+        """An exception came out of an actor: the run fails, unless the actor merely lost its device."""
+        if isinstance(error, DeviceFailed | Cancelled):
+            return
+        self.record(cell.name, FaultRow(kind="actor_failed", detail=f"{type(error).__name__}: {error}"))
+        if self.error is None:
+            self.error = ActorFailed(f"{cell.name} failed at {self.env.now:g} s: {type(error).__name__}: {error}")
+            self.error.__cause__ = error
+        raise StopRun
+
+    def watch(self, node: Node, peer: str) -> None:
+        """Ask for news of a peer."""
+        known = self.find(peer)
+        if known is None or known.state == GONE:
+            LocalMessage(node, PeerGone(peer=peer), 0.0)
+        else:
+            self._watchers.setdefault(peer, {})[node.name] = None
+            self._watching.setdefault(node.name, {})[peer] = None
+
+    def _watchers_of(self, node: Node) -> list[Node]:
+        """Those who watch a node; they are told once."""
+        names = self._watchers.pop(node.name, {})
+        for name in names:
+            self._watching[name].pop(node.name, None)
+        return [self.nodes[name] for name in names]
+
+    def _forget_watches(self, node: Node) -> list[str]:
+        """Whom a node watched; it does not any more."""
+        names = self._watching.pop(node.name, {})
+        for name in names:
+            self._watchers[name].pop(node.name, None)
+        return list(names)
+
+    def next_job(self) -> int:
+        """A number for a job, unique in the run."""
+        self._jobs += 1
+        return self._jobs
+
+    # Messages that do not arrive.
+
+    def undelivered(self, sender: str, receiver: str, kind: type[Message], size: int, reason: str) -> None:
+        """Record a message that did not reach a handler."""
+        self.record(
+            receiver,
+            UndeliveredRow(sender=sender, receiver=receiver, type=kind.__name__, size_bytes=size, reason=reason),
+        )
+
+    def unreachable(self, node: Node, to: str, message: Message, size: int) -> None:
+        """There is no actor of that name."""
+        self.undelivered(node.name, to, type(message), size, "gone")
+        if message.correlation > 0:
+            LocalMessage(node, Refusal(sender=to, correlation=-message.correlation, reason="gone"), 0.0)
+
+    def tell_gone(self, requester: str, node: Node, correlation: int) -> None:
+        """A request met an actor that has left."""
+        peer = self.nodes[requester]
+        LocalMessage(
+            peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"), node.path_delay_s(peer)
+        )
+
+    def through_the_wire(self, to: str, message: Message, size: int) -> Message:
+        """Encode and decode a message (`strict_wire`); its arrays are computed for that."""
+        codec = self.codec
+        if codec is None:
+            return message
+        changes: dict[str, Any] = {}
+        for name in payload_fields(type(message)):
+            payload = getattr(message, name)
+            if payload is not None and not isinstance(payload, ArrayDict):
+                changes[name] = self.evaluator.value(payload)
+        if changes:
+            message = replace(message, **changes)
+        frame = b"".join(encode(to, message))
+        if len(frame) != size:
+            raise AssertionError(f"{type(message).__name__}: charged {size} bytes, its frame has {len(frame)}")
+        return codec.decode_frame(frame)[1]
+
+    # Records.
+
+    def record(self, actor: str, row: Row) -> None:
+        """Write a row down; a payload in it is computed at the latest when the run ends."""
+        for name in row.__struct_fields__:
+            value = getattr(row, name)
+            if isinstance(value, Payload) and not isinstance(value, ArrayDict):
+                self.evaluator.want(value)
+        self.writer.row(self.env._now, actor, row)
+        if self.observe is not None:
+            self.observe(self.env._now, actor, row)
+
+    # Faults.
+
+    def device_event(self, node: Node, effect: Effect) -> None:
+        """The device went off or came back by itself."""
+        if isinstance(effect, BatteryEmpty):
+            self._power_off(node, "battery_empty")
+        elif isinstance(effect, PoweredOn):
+            self._power_on(node)
+
+    def _fault(self, fault: Fault) -> None:
+        node = self.nodes[fault.target]
+        env = self.env
+        detail = "" if fault.duration_s is None else f"for {fault.duration_s:g} s"
+        self.record(node.name, FaultRow(kind=fault.kind, detail=detail))
+        if fault.kind == "link_down":
+            node.set_link(up=False)
+            if fault.duration_s is not None:
+                _At(env, env.now + fault.duration_s, partial(node.set_link, up=True))
+        elif node.state < OFF:
+            node.apply(node.device.crash(env.now))
+            self._power_off(node, "crash")
+            if fault.duration_s is not None:
+                _At(env, env.now + fault.duration_s, partial(self._restart, node))
+
+    def _restart(self, node: Node) -> None:
+        if node.state == OFF:
+            node.apply(node.device.restart(self.env.now))
+
+    def _power_off(self, node: Node, why: str) -> None:
+        if node.state == GONE:
+            return
+        node.stop(OFF, "device")
+        if why == "crash":
+            node.note("crash")
+        node.heard += 1
+        requests: list[tuple[str, int]] = []
+        if node.cell is not None:
+            requests = [(request.sender, request.correlation) for request in node.cell.open_requests.values()]
+            node.cell.kill()
+            node.cell = None
+        self._forget_watches(node)
+        if node.name == self.deployment.main:
+            self.error = ActorFailed(f"the device of {node.name} went off at {self.env.now:g} s ({why})")
+            raise StopRun
+        node.unanswered.extend(requests)
+        self.miss(node)
+
+    def _power_on(self, node: Node) -> None:
+        if node.state != OFF:
+            return
+        node.state = UP
+        node.note("restart")
+        # Those who have not yet missed it learn now that it has lost its state.
+        self._lose(node, node.heard)
+        node.heard += 1
+        if node.link_faults:
+            node.link_faults -= 1
+            node.set_link(up=False)
+        self.start(node)
+
+    def miss(self, node: Node) -> None:
+        """A node has fallen silent: after the time-out its peers give it up, unless it is heard before."""
+        _At(self.env, self.env.now + self.deployment.peer_timeout_s, partial(self._lose, node, node.heard))
+
+    def _lose(self, node: Node, heard: int) -> None:
+        if node.heard != heard or node.state == GONE:
+            return
+        for requester, correlation in node.unanswered:
+            LocalMessage(
+                self.nodes[requester], Refusal(sender=node.name, correlation=-correlation, reason="gone"), 0.0
+            )
+        node.unanswered.clear()
+        for watcher in self._watchers_of(node):
+            watcher.channels.drop(node, "gone")
+            LocalMessage(watcher, PeerGone(peer=node.name), 0.0)
+        if node.state != OFF:
+            # The silence is mutual: it misses those whom it watches, too.
+            for peer in self._forget_watches(node):
+                LocalMessage(node, PeerGone(peer=peer), 0.0)

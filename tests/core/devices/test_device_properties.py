@@ -1,0 +1,161 @@
+"""Properties of a device through any sequence of calls: energy is conserved, readings change nothing, time goes on."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.devices import Device, DeviceOff, Effect, JobDone, JobLost, Work, profile
+
+DRAWS = ("idle", "processor", "radio_send", "radio_receive")
+Step = tuple[str, float, int]
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["submit", "submit", "radio", "radio", "settle", "plug", "unplug", "crash", "restart", "cancel", "wait"]
+        ),
+        st.one_of(st.floats(0.0, 30.0), st.floats(0.0, 5000.0), st.just(0.0)),
+        st.integers(0, 2_000_000_000),
+    ),
+    max_size=25,
+)
+starts = st.fixed_dictionaries(
+    {
+        "battery_level": st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 0.2), st.floats(0.0, 1.0)),
+        "charging": st.booleans(),
+        "ambient_c": st.floats(-5.0, 48.0),
+        "speed": st.floats(0.3, 3.0),
+    }
+)
+names = st.sampled_from(["phone_low", "phone_mid", "phone_high", "laptop", "gateway", "server"])
+
+
+def drive(
+    device: Device, script: list[Step], *, look: Callable[[float], None] = lambda now: None
+) -> tuple[list[tuple[float, Effect]], float]:
+    """Call a device as the script says, its timers in between at their times; `look` is called all the time."""
+    log: list[tuple[float, Effect]] = []
+    now = 0.0
+
+    def timers(until: float) -> None:
+        for _ in range(2000):
+            due = device.next_timer()
+            if due > until:
+                return
+            assert due >= now
+            look(due)
+            log.extend((due, effect) for effect in device.on_timer(due))
+        raise AssertionError("the device makes no progress")
+
+    for number, (what, wait, amount) in enumerate(script):
+        timers(now + wait)
+        now += wait
+        look(now)
+        if what == "submit":
+            work = Work(1e6 + amount, amount / 2, 1 + amount % 900)
+            if device.on:
+                device.submit(now, number, work)
+            else:
+                with pytest.raises(DeviceOff):
+                    device.submit(now, number, work)
+        elif what == "radio":
+            device.sent_bytes += amount // 50
+            device.received_bytes += amount // 7
+            if device.sent_bytes + device.received_bytes >= device.radio_parcel_bytes:
+                device.settle(now)
+        elif what == "settle":
+            device.settle(now)
+        elif what in ("plug", "unplug") and device.profile.battery is not None:
+            device.set_charging(now, what == "plug")
+        elif what == "crash":
+            log.extend((now, effect) for effect in device.crash(now))
+        elif what == "restart":
+            log.extend((now, effect) for effect in device.restart(now))
+        elif what == "cancel":
+            log.extend((now, effect) for effect in device.cancel(now, amount % (number + 1)))
+        look(now)
+    timers(now + 1e4)
+    return log, now + 1e4
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=names, start=starts, script=steps)
+def test_energy_is_conserved(name: str, start: dict[str, float], script: list[Step]) -> None:
+    """Draws = battery + mains; what the battery holds = what it held + stored - battery; jobs' joules = processor."""
+    device = Device(profile(name), link_kind="wifi", **start)  # type: ignore[arg-type]
+    battery = device.profile.battery
+    before_j = device.stored_j
+
+    def look(now: float) -> None:
+        energy = device.energy_j(now)
+        drawn = math.fsum(energy[name] for name in DRAWS)
+        assert drawn == pytest.approx(energy["battery"] + energy["mains"], rel=1e-9, abs=1e-9)
+        assert all(joules >= 0.0 for joules in energy.values())
+        level = device.reading(now).battery_level
+        if battery is None:
+            assert level is None
+            assert energy["battery"] == energy["stored"] == 0.0
+        else:
+            held_j = before_j + energy["stored"] - energy["battery"]
+            assert level == pytest.approx(battery.level_at(held_j), abs=1e-9)
+            efficiency = battery.charge_efficiency
+            assert energy["stored"] == pytest.approx(efficiency * (energy["stored"] + energy["charger_loss"]))
+
+    log, end = drive(device, script, look=look)
+    look(end)
+    jobs_j = [effect.joules for _, effect in log if isinstance(effect, JobDone | JobLost)]
+    if device.reading(end).load == 0.0:
+        assert math.fsum(jobs_j) == pytest.approx(device.energy_j(end)["processor"], rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=names, start=starts, script=steps)
+def test_looking_changes_nothing(name: str, start: dict[str, float], script: list[Step]) -> None:
+    seen, unseen = (Device(profile(name), link_kind="wifi", **start) for _ in range(2))  # type: ignore[arg-type]
+
+    def look(now: float) -> None:
+        for _ in range(3):
+            seen.reading(now)
+            seen.energy_j(now)
+            seen.next_timer()
+
+    log, end = drive(seen, script, look=look)
+    assert (log, end) == drive(unseen, script)
+    assert seen.reading(end) == unseen.reading(end)
+    assert seen.energy_j(end) == unseen.energy_j(end)
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=names, start=starts, script=steps)
+def test_every_job_ends_once(name: str, start: dict[str, float], script: list[Step]) -> None:
+    device = Device(profile(name), link_kind="wifi", **start)  # type: ignore[arg-type]
+    log, end = drive(device, script)
+    log += [(end, effect) for effect in device.crash(end)]
+    ended = [effect.job for _, effect in log if isinstance(effect, JobDone | JobLost)]
+    assert len(ended) == len(set(ended))
+    assert len(ended) <= sum(what == "submit" for what, _, _ in script)
+    for _, effect in log:
+        if isinstance(effect, JobDone):
+            assert effect.seconds >= device.profile.seconds(effect.work, device.speed) * (1 - 1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(now=st.floats(1e3, 1e9), level=st.floats(0.01, 1.0), ambient_c=st.floats(36.0, 47.0))
+def test_late_in_a_long_run_events_still_make_progress(now: float, level: float, ambient_c: float) -> None:
+    """At large times an event may lie nearer than the resolution of the clock."""
+    device = Device(profile("phone_high"), now=now, link_kind="wifi", battery_level=level, ambient_c=ambient_c)
+    for job in range(5):
+        device.submit(now, job, Work(1e4, 0.0, 1 + 3000 * (job % 2)))
+    for _ in range(500):
+        due = device.next_timer()
+        if due == math.inf:
+            break
+        assert due >= now
+        device.on_timer(due)
+        now = due
+    else:
+        raise AssertionError("the device makes no progress")
+    assert not device.on
