@@ -2,9 +2,9 @@
 
     python benchmarks/engine.py [--actors 100 1000 10000 100000] [--messages 200000] [--runs 5]
 
-All contenders carry the same load: every actor holds one message at a time and forwards it to a pseudo-random peer; half
-of the actors first ask a peer and wait for its answer, with a time-out that is overtaken. So of four messages
-one is a request, one its answer and two are data of 50, 500 or 5,000 bytes. Every message is a fresh object.
+All contenders carry the same load: every actor holds one message at a time and forwards it to a pseudo-random
+peer; half of the actors first ask a peer and wait for its answer, with a time-out that is overtaken. So of four
+messages one is a request, one its answer and two are data of 50, 500 or 5,000 bytes. Every message is a fresh object.
 
 - `aivsim`: the real `Context` with everything on: typed messages, exact wire size, links with latency and
   bandwidth, radio energy of devices with battery and heat, records with their hash, written to disk.
@@ -25,7 +25,6 @@ import itertools
 import statistics
 import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -250,7 +249,9 @@ def main() -> None:
         medians = {name: statistics.median(values) for name, values in rates.items()}
         cost[actors] = 1e3 / medians["aivsim"]
         ratio = statistics.median(a / s for a, s in zip(rates["aivsim"], rates["simpy"], strict=True))
-        print(f"{actors:>8}" + "".join(f"{medians[name]:>10.1f}" for name in CONTENDERS) + f"{ratio:>14.2f}", flush=True)
+        print(
+            f"{actors:>8}" + "".join(f"{medians[name]:>10.1f}" for name in CONTENDERS) + f"{ratio:>14.2f}", flush=True
+        )
     print("µs a message: " + ", ".join(f"{actors}: {us:.2f}" for actors, us in cost.items()))
 
 

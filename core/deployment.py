@@ -28,6 +28,21 @@ class Placement:
 
 
 @dataclasses.dataclass(frozen=True)
+class Population:
+    """Many actors that mostly rest: `name-0` … `name-(count-1)`, each made when it is first met.
+
+    An actor of a population only handles messages, and keeps what must outlive a rest in its `State`.
+    """
+
+    name: str
+    count: int
+    place: Callable[[int], Placement]
+    regions: tuple[str, ...]
+    #: When each gets its `Start`, s; infinity for never.
+    start_s: Callable[[int], float] = lambda index: 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Fault:
     """Something that goes wrong with the device or link of `target` at `at_s` for `duration_s` (None: for good).
 
@@ -47,6 +62,9 @@ class Deployment:
     placements: tuple[Placement, ...]
     main: str
     messages: tuple[type[Message], ...]
+    populations: tuple[Population, ...] = ()
+    #: Live actors of populations beyond which idle ones are put to rest (simulator); no result depends on it.
+    max_live: int = 131_072
     seed: int = 0
     #: One-way delay between two regions' Internet exchanges, s, by (from, to); symmetric entries may be left out.
     region_delay_s: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)

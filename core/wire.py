@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -26,9 +26,7 @@ CONTROL: Final = 0
 BULK: Final = 1
 MAX_HEADER_BYTES: Final = 1 << 20
 #: dtypes that may cross the wire; all little endian, fixed size, no objects.
-DTYPES: Final = frozenset(
-    ["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
-)
+DTYPES: Final = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 MAX_DIMENSIONS: Final = 8
 
 
@@ -106,8 +104,10 @@ class ArrayDict(Payload, Mapping[str, npt.NDArray[Any]]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ArrayDict):
             return NotImplemented
-        return self._spec == other._spec and list(self) == list(other) and all(
-            self[n].tobytes() == other[n].tobytes() for n in self
+        return (
+            self._spec == other._spec
+            and list(self) == list(other)
+            and all(self[n].tobytes() == other[n].tobytes() for n in self)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -126,6 +126,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=Tr
 
     sender: str = ""
     correlation: int = 0
+
+
+def copy_of(message: Message) -> Message:
+    """A shallow copy, for the runtime to stamp; its arrays are shared."""
+    return cast(Message, message.__copy__())  # type: ignore[attr-defined]  # msgspec has it, its stubs do not
 
 
 def _describe(value: Any) -> Any:
@@ -182,7 +187,7 @@ def encode(receiver: str, message: Message) -> list[bytes | memoryview]:
             raise TypeError(f"{kind.__name__}.{name} is not computed yet and cannot be sent over a wire")
         for array in value.values():
             if array.nbytes:
-                buffers.append(memoryview(array.reshape(-1)).cast("B"))
+                buffers.append(array.reshape(-1).view(np.uint8).data)
                 length += array.nbytes
     return [PREFIX.pack(MAGIC, VERSION, stream_of(kind), len(header), length), header, *buffers]
 
@@ -254,7 +259,9 @@ class Codec:
             arrays[name] = array
         return ArrayDict(arrays)
 
-    def decode(self, prefix: Prefix, header: bytes | memoryview, body: bytes | bytearray | memoryview) -> tuple[str, Message]:
+    def decode(
+        self, prefix: Prefix, header: bytes | memoryview, body: bytes | bytearray | memoryview
+    ) -> tuple[str, Message]:
         """The receiver's name and the message; raises `WireError`, whatever the bytes are."""
         if len(header) != prefix.header_bytes or len(body) != prefix.body_bytes:
             raise WireError("truncated", "the frame is shorter than its prefix says")
@@ -264,7 +271,14 @@ class Codec:
             receiver, message = self._decoder.decode(header)
         except WireError:
             raise
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError, TypeError) as error:
+        except (
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+            RecursionError,
+            ValueError,
+            OverflowError,
+            TypeError,
+        ) as error:
             raise WireError("malformed", str(error)[:200]) from None
         else:
             if self._at != len(body):

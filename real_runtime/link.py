@@ -225,34 +225,30 @@ class Link:
             if self._beat_due:
                 self._beat_due = False
                 self._owed_items = self._owed_bytes = 0
-                self._emit(writer, protocol.record(protocol.HEARTBEAT, value=self.received))
-                await writer.drain()
+                await self._emit(writer, protocol.record(protocol.HEARTBEAT, value=self.received))
             elif self._unsent:
                 item = self._unsent.popleft()
                 self._unconfirmed.append(item)
                 await self._write_item(writer, item)
             elif self._closing:
-                self._emit(writer, protocol.record(protocol.GOODBYE, value=self.received))
-                await writer.drain()
+                await self._emit(writer, protocol.record(protocol.GOODBYE, value=self.received))
                 return
             else:
                 await self._wake.wait()
 
-    def _emit(self, writer: asyncio.StreamWriter, record: bytes) -> None:
+    async def _emit(self, writer: asyncio.StreamWriter, record: bytes) -> None:
         self._traffic.record_bytes += len(record)
-        writer.write(record)
+        await _put_through(writer, record)
 
     async def _write_item(self, writer: asyncio.StreamWriter, item: Item) -> None:
         self._traffic.record_bytes += item.record_bytes
         self._traffic.frame_bytes_sent += item.frame_bytes
         if item.nbytes <= PIECE_BYTES:
-            writer.write(b"".join(item.parts))
-            await writer.drain()
+            await _put_through(writer, b"".join(item.parts))
             return
         for part in item.parts:
             for at in range(0, len(part), PIECE_BYTES):
-                writer.write(part[at : at + PIECE_BYTES])
-                await writer.drain()
+                await _put_through(writer, part[at : at + PIECE_BYTES])
 
     async def _read(self, reader: asyncio.StreamReader) -> bool:
         """Read to the end; whether it was a goodbye."""
@@ -340,3 +336,10 @@ class Link:
         self._held_bytes = 0
         self._room.set()
         return rest
+
+
+async def _put_through(writer: asyncio.StreamWriter, data: bytes | memoryview) -> None:
+    if writer.transport.is_closing():
+        raise ConnectionResetError("the connection is closing")
+    writer.write(data)
+    await writer.drain()

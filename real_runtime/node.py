@@ -8,7 +8,6 @@ The run begins when all are connected, and ends for all when the main actor has 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import signal
@@ -18,49 +17,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import msgspec
 
 from core.deployment import Deployment
 from core.records import RunWriter
-from core.records.rows import EvaluationRow, RoundRow, Row
-from core.wire import ArrayDict
 from real_runtime import book as books
+from real_runtime import progress
 from real_runtime.credentials import CredentialsError
 from real_runtime.processor import Processor
+from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, NotAdmitted, RunFailed, World
 
-#: Rows that the launcher is told of at once.
-PROGRESS_ROWS = (RoundRow, EvaluationRow)
 
+def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
+    """The deployment that a scenario describes."""
+    from core.scenario.build import deployment
 
-class Progress(msgspec.Struct, frozen=True):
-    """A line to the launcher: a row of a table, or (with the table `go`) that the run has begun."""
+    from core.scenario import load
 
-    table: str
-    time_s: float = 0.0
-    actor: str = ""
-    row: dict[str, float | int | str] = {}
-
-
-def progress_of(time_s: float, actor: str, row: Row) -> Progress:
-    """A row as a line: a payload in it stands for its array that is named like the field."""
-    values: dict[str, float | int | str] = {}
-    for name in row.__struct_fields__:
-        value = getattr(row, name)
-        values[name] = float(value[name]) if isinstance(value, ArrayDict) else value
-    return Progress(row.table, time_s, actor, values)
-
-
-def say(progress: Progress) -> None:
-    """Write a line to the launcher; one that is gone is told nothing."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
-        sys.stdout.buffer.flush()
-
-
-def _tell(time_s: float, actor: str, row: Row) -> None:
-    if isinstance(row, PROGRESS_ROWS):
-        say(progress_of(time_s, actor, row))
+    return deployment(load(name, settings))
 
 
 def from_function(path: str) -> Deployment:
@@ -105,8 +79,8 @@ async def serve(
             credentials=credentials,
             records=writer,
             processor=processor,
-            observe=_tell if launched else None,
-            begun=(lambda: say(Progress("go"))) if launched else None,
+            observe=progress.observe if launched else None,
+            begun=(lambda: progress.tell(Progress(BEGUN))) if launched else None,
             patience_s=patience_s,
         )
         entry = book.nodes[node]
@@ -127,7 +101,9 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--scenario", help="Scenario, by path or name; the same for all nodes.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the scenario.")
-@click.option("--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment.")
+@click.option(
+    "--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment."
+)
 @click.option("--node", required=True, help="This node's name in the address book.")
 @click.option("--address-book", required=True, type=click.Path(path_type=Path), help="YAML or JSON; see the module.")
 @click.option("--credentials", required=True, type=click.Path(path_type=Path), help="Folder of certificates and key.")
@@ -171,7 +147,9 @@ def main(
         _fail(2, str(error))
     except OSError as error:
         entry = book.nodes[node]
-        _fail(2, f"node {node} cannot listen on {entry.host}:{entry.port} or write its records: {error.strerror or error}")
+        _fail(
+            2, f"node {node} cannot listen on {entry.host}:{entry.port} or write its records: {error.strerror or error}"
+        )
     except RunFailed as error:
         _fail(1, str(error))
     except (asyncio.CancelledError, KeyboardInterrupt):

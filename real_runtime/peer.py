@@ -85,6 +85,8 @@ class Peer:
             for stream in (CONTROL, BULK)
         }
         self.dialling: dict[int, asyncio.Task[None]] = {}
+        #: Streams on which a greeting of ours waits for its answer.
+        self.greeted: set[int] = set()
         self._carrier = carrier
         self._goodbyes: set[int] = set()
         self._leaving: dict[str, int] = {}

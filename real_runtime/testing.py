@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,29 +77,42 @@ async def run_nodes(
     directory: Path,
     records: MemoryRecords,
     *,
-    started: Callable[[dict[str, World]], None] | None = None,
+    beside: Callable[[Book, dict[str, World]], Awaitable[None]] | None = None,
+    absent: Collection[str] = (),
+    silence_s: float | None = None,
 ) -> dict[str, World]:
-    """Run the named nodes with their actors in this loop; `started` sees them before they begin."""
+    """Run nodes with these actors in this loop, except those that stand in the book but are `absent`.
+
+    `beside` runs meanwhile, and sees the nodes' worlds. Raises what the main actor's node raises.
+    """
     book, sockets = local_nodes(directory, nodes)
     processor = Processor(deployment.layout)
     try:
         worlds = {
-            node: World(deployment, node=node, book=book, credentials=directory, records=records, processor=processor)
+            node: World(
+                deployment,
+                node=node,
+                book=book,
+                credentials=directory,
+                records=records,
+                processor=processor,
+                silence_s=silence_s,
+            )
             for node in book.nodes
+            if node not in absent
         }
-        if started is not None:
-            started(worlds)
-        runs = [asyncio.ensure_future(world.run(sockets[node])) for node, world in worlds.items()]
-        outcomes = await asyncio.gather(*runs, return_exceptions=True)
+        tasks = [asyncio.ensure_future(world.run(sockets[node])) for node, world in worlds.items()]
+        if beside is not None:
+            tasks.append(asyncio.ensure_future(beside(book, worlds)))
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         processor.close()
         for listener in sockets.values():
             listener.close()
-    main = book.node_of()[deployment.main]
-    failures = dict(zip(worlds, outcomes, strict=True))
-    for failure in (failures[main], *outcomes):
-        if isinstance(failure, BaseException):
-            raise failure
+    main = list(worlds).index(book.node_of()[deployment.main])
+    for outcome in (outcomes[main], *outcomes):
+        if isinstance(outcome, BaseException):
+            raise outcome
     return worlds
 
 

@@ -182,6 +182,7 @@ class Transport:
                     f"it shows the certificate {shown[:16]}…, but the address book pins {peer.entry.fingerprint[:16]}…"
                 )
             hello = protocol.encode_hello(self.node, self._run, stream, link.received)
+            peer.greeted.add(stream)
             writer.write(hello)
             head = protocol.parse_record(await reader.readexactly(protocol.RECORD_BYTES))
             body = await reader.readexactly(head.body_bytes)
@@ -194,6 +195,8 @@ class Transport:
         except BaseException:
             writer.transport.abort()
             raise
+        finally:
+            peer.greeted.discard(stream)
 
     def _attach(
         self, peer: Peer, stream: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, confirmed: int
@@ -255,9 +258,13 @@ class Transport:
                     await writer.wait_closed()
         except WireError as error:
             self._refuse(_address(raw), error)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            if not taken:
-                self._refuse(_address(raw), WireError("malformed", f"no greeting: {error}"[:200]))
+        except ssl.SSLError as error:
+            self._refuse(_address(raw), WireError("malformed", str(error)))
+        except TimeoutError:
+            self._refuse(_address(raw), WireError("truncated", f"no greeting within {GREETING_S:g} s"))
+        except (OSError, asyncio.IncompleteReadError):
+            # It has gone away by itself, as a node does whose peer has dialled it at the same time.
+            pass
         finally:
             if not taken:
                 (transport or raw).abort()
@@ -285,14 +292,12 @@ class Transport:
         peer = self.peers[hello.node]
         if peer.gone:
             raise ShutOut(f"node {self.node} has given {hello.node} up as lost")
+        if hello.stream in peer.greeted and self.node < hello.node:
+            writer.write(protocol.record(protocol.REFUSED))
+            writer.close()
+            return True
         dialling = peer.dialling.pop(hello.stream, None)
         if dialling is not None:
-            if self.node < hello.node:
-                peer.dialling[hello.stream] = dialling
-                writer.write(protocol.record(protocol.REFUSED))
-                await writer.drain()
-                writer.close()
-                return True
             dialling.cancel()
         link = peer.links[hello.stream]
         link.detach()

@@ -106,7 +106,8 @@ class World:
         self._missing = set(self.transport.peers) if node == self._main_node else {self._main_node}
         self._met = asyncio.Event()
         self._going = asyncio.Event()
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._failure: BaseException | None = None
         self._early: list[tuple[str, Message, int, float]] = []
         self._gone: set[str] = set()
         #: Who wants news of a peer; dicts for their order.
@@ -126,17 +127,17 @@ class World:
             else:
                 await self._first(self._going)
             self._start()
-            await self._over
+            await self._over.wait()
+            self._raise_failure()
         finally:
             for place in self.places.values():
                 await place.close()
             for place in self.places.values():
                 place.machine.close()
-            reason = self._reason()
             if leader:
-                self._tell_end(self.transport.peers, reason or "" if self._over.done() else _INTERRUPTED)
-            elif reason:
-                self._tell_end((self._main_node,), reason)
+                self._tell_end(*self.transport.peers)
+            elif self._failure is not None:
+                self._tell_end(self._main_node)
             await self.transport.close(GRACE_S)
             self._account()
 
@@ -154,13 +155,14 @@ class World:
 
     async def _first(self, event: asyncio.Event) -> None:
         """Wait for an event, or for the end of the run."""
-        waiting = asyncio.get_running_loop().create_task(event.wait())
+        loop = asyncio.get_running_loop()
+        waits = (loop.create_task(event.wait()), loop.create_task(self._over.wait()))
         try:
-            await asyncio.wait((waiting, self._over), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiting.cancel()
-        if self._over.done():
-            await self._over
+            for wait in waits:
+                wait.cancel()
+        self._raise_failure()
 
     def _start(self) -> None:
         self.clock.start()
@@ -172,20 +174,22 @@ class World:
         for receiver, message, size_bytes, sent_s in early:
             self._arrive(receiver, message, size_bytes, sent_s)
 
-    def _end(self, error: BaseException | None = None) -> None:
-        if self._over.done():
-            return
-        if error is None:
-            self._over.set_result(None)
-        else:
-            self._over.set_exception(error)
+    def _end(self, failure: BaseException | None = None) -> None:
+        if not self._over.is_set():
+            self._failure = failure
+            self._over.set()
 
-    def _reason(self) -> str | None:
-        """Why the run has failed, as far as this node knows."""
-        if not self._over.done() or self._over.cancelled():
-            return None
-        error = self._over.exception()
-        return str(error) if error is not None else None
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _tell_end(self, *peers: str) -> None:
+        if self._failure is not None:
+            reason = str(self._failure)
+        else:
+            reason = "" if self._over.is_set() else "the run was interrupted"
+        for peer in peers:
+            self.transport.tell(peer, protocol.END, reason.encode()[: protocol.MAX_BODY_BYTES])
 
     def _account(self) -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -256,7 +260,7 @@ class World:
             self._early.append((receiver, message, size_bytes, sent_s))
 
     def _arrive(self, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
-        if self._over.done():
+        if self._over.is_set():
             return
         place = self.places.get(receiver)
         if place is None:
@@ -353,7 +357,7 @@ class World:
 
     def gone(self, node: str, *, lost: bool, unsent: list[Item]) -> None:
         for item in unsent:
-            if item.message is not None and not self._over.done():
+            if item.message is not None and not self._over.is_set():
                 self.undelivered(item.receiver, item.message, item.frame_bytes, "gone")
         if lost:
             self.record(self.node, FaultRow(kind="node_lost", detail=node))

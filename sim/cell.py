@@ -24,35 +24,38 @@ from core.actor import (
     Refusal,
     Refused,
 )
-from core.records import Row
+from core.records.rows import Row
+from core.wire import copy_of
 from sim.task import DONE, Deadline, Group, Sleep, Task, Wait
 
 if TYPE_CHECKING:
+    from sim.dormant import Dormant
     from sim.node import Node
     from sim.world import World
 
 
 class LocalMessage:
-    """A message to an actor itself, at a time: a timer."""
+    """A message to an actor itself, at a time: a timer. It outlives the rest of an actor of a population."""
 
-    __slots__ = ("env", "generation", "message", "node")
+    __slots__ = ("generation", "index", "message", "owner")
 
     def __init__(self, node: Node, message: Message, delay_s: float) -> None:
         if not delay_s >= 0:
             raise ValueError(f"a delay is not negative: {delay_s}")
-        self.node = node
+        self.owner: Node | Dormant = node if node.dormant is None else node.dormant
+        self.index = node.index
         self.message = message
         self.generation = 0
         node.env.set_timer(node.env._now + delay_s, self, 0)
 
     def fire(self) -> None:
         self.generation = 1
-        self.node.take_local(self.message)
+        self.owner.node(self.index).take_local(self.message)
 
     def cancel(self) -> None:
         if self.generation == 0:
             self.generation = 1
-            self.node.env.forget_timer()
+            self.owner.env.forget_timer()
 
 
 class _Receive(Wait):
@@ -103,15 +106,13 @@ class _Request(Wait):
         self.number = number
         message = self.message
         if message.sender:
-            message = message.__copy__()
+            message = copy_of(message)
         force_setattr(message, "sender", cell.name)
         force_setattr(message, "correlation", number)
         cell.pending[number] = task
         node = cell.node
         task.armed = True
-        heappush(
-            node.queue, (node.env._now + self.timeout, NORMAL, node.next_entry(), task, task.generation)
-        )
+        heappush(node.queue, (node.env._now + self.timeout, NORMAL, node.next_entry(), task, task.generation))
         node.transmit(self.to, message)
 
     def disarm(self, task: Task) -> None:
@@ -257,14 +258,16 @@ class Cell(Context):
         else:
             # The first stretch of a handler runs without its task: many handlers never wait.
             coroutine = self.actor.handle(self, message)
+            self.busy = True
             try:
                 wait = coroutine.send(None)
             except StopIteration:
+                self.busy = False
                 return
             except Exception as error:  # noqa: BLE001  an actor's failure is handed to the world
+                self.busy = False
                 self.world.actor_failed(self, error)
                 return
-            self.busy = True
             task = self.task
             task.send = coroutine.send
             task.throw = coroutine.throw
@@ -353,9 +356,6 @@ class Cell(Context):
     def later(self, delay: float, message: Message) -> LocalMessage:
         if type(message) not in self.accepts:
             raise TypeError(f"{type(self.actor).__name__} does not accept {type(message).__name__}")
-        if message.sender:
-            message = message.__copy__()
-        force_setattr(message, "sender", self.name)
         return LocalMessage(self.node, message, delay)
 
     def deadline(self, seconds: float) -> Deadline:
@@ -368,7 +368,7 @@ class Cell(Context):
         node = self.node
         if message.sender:
             if message.sender != node.name or message.correlation:
-                message = message.__copy__()
+                message = copy_of(message)
                 force_setattr(message, "sender", node.name)
                 force_setattr(message, "correlation", 0)
         else:
@@ -382,7 +382,7 @@ class Cell(Context):
     def reply(self, request: Message, message: Message) -> Awaitable[None]:
         node = self.node
         if message.sender:
-            message = message.__copy__()
+            message = copy_of(message)
             force_setattr(message, "correlation", 0)
         force_setattr(message, "sender", node.name)
         if request.correlation:
@@ -411,5 +411,3 @@ class Cell(Context):
 
     def record(self, row: Row) -> None:
         self.world.record(self.name, row)
-
-

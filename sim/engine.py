@@ -62,10 +62,14 @@ class ActorEnvironment(simpy.Environment):
         """Say that a pending timer was overtaken: its target's generation has moved on."""
         self.stale += 1
         if self.stale > MIN_SWEEP and 2 * self.stale > len(self._queue):
-            queue: list[Any] = self._queue
-            queue[:] = [entry for entry in queue if len(entry) != 5 or entry[3].generation == entry[4]]
-            heapify(queue)
-            self.stale = 0
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Take all overtaken timers out of the heap, and so let go of their targets."""
+        queue: list[Any] = self._queue
+        queue[:] = [entry for entry in queue if len(entry) != 5 or entry[3].generation == entry[4]]
+        heapify(queue)
+        self.stale = 0
 
     def _drop_stale(self) -> None:
         queue: list[Any] = self._queue

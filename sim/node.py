@@ -13,6 +13,7 @@ from heapq import heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import force_setattr
 from simpy.events import NORMAL
 
 from core.actor import DeviceFailed, Message, Refusal
@@ -28,19 +29,20 @@ from core.devices import (
     ThrottleChanged,
     Work,
 )
-from core.records import DeviceRow, EnergyRow, JobRow
-from core.wire import PREFIX_BYTES, encode_header, payload_fields
+from core.records.rows import DeviceRow, EnergyRow, JobRow
+from core.wire import PREFIX_BYTES, copy_of, encode_header, payload_fields
 from sim.cell import Computation
 from sim.network.sharing import SharedLink
 from sim.network.transfer import Channels, Transfer
 
 if TYPE_CHECKING:
     from sim.cell import Cell
+    from sim.dormant import Dormant
     from sim.task import Task
     from sim.world import World
 
 #: States of a node; anything but UP takes the slow path.
-UP, LINK_DOWN, OFF, GONE = range(4)
+UP, LINK_DOWN, OFF, GONE, RESTED = range(5)
 
 #: Events of the device that are recorded as they come; what turns it on or off is recorded with that.
 _EVENTS: dict[type[Effect], str] = {
@@ -65,12 +67,14 @@ class Node:
         "control_free_s",
         "delays_s",
         "device",
+        "dormant",
         "down_s_per_byte",
         "env",
         "generation",
         "heard",
         "held_in",
         "held_out",
+        "index",
         "jobs",
         "latency_s",
         "link_faults",
@@ -87,7 +91,7 @@ class Node:
         "world",
     )
 
-    def __init__(self, world: World, placement: Placement) -> None:
+    def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
         link = placement.link
         self.world = world
         self.env = world.env
@@ -98,6 +102,9 @@ class Node:
         self.block = world.writer.MESSAGE_BLOCK
         self.name = placement.name
         self.placement = placement
+        #: The population it belongs to and its number there.
+        self.dormant = dormant
+        self.index = index
         self.region = placement.region
         self.latency_s = link.latency_s
         self.delays_s: dict[str, float] = world.delays_s[placement.region]
@@ -145,6 +152,10 @@ class Node:
         if self._downlink is None:
             self._downlink = SharedLink(self.env, 1 / self.down_s_per_byte)
         return self._downlink
+
+    def node(self, index: int) -> Node:
+        """Itself: what owns a timer tells its node."""
+        return self
 
     def path_delay_s(self, receiver: Node) -> float:
         """One-way delay to another node: both access links and the Internet between their regions."""
@@ -246,6 +257,9 @@ class Node:
             if self.held_in is None:
                 self.held_in = deque()
             self.held_in.append((message, size, sent))
+        elif self.state == RESTED and self.dormant is not None:
+            # Put to rest while the message was on its way: the actor has another node now.
+            self.dormant.node(self.index).deliver(message, size, sent)
         elif self.state == OFF:
             self.world.undelivered(message.sender, self.name, type(message), size, "device")
         else:
@@ -253,13 +267,18 @@ class Node:
             if message.correlation > 0:
                 self.world.tell_gone(message.sender, self, message.correlation)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing moves in bulk from or to this node."""
+        return not (
+            self.channels.moving or (self._uplink and len(self._uplink)) or (self._downlink and len(self._downlink))
+        )
+
     def refuse(self, message: Message, size: int, reason: str) -> None:
         """Do not take a message; a request is told so, by a message of the runtime."""
         self.world.undelivered(message.sender, self.name, type(message), size, reason)
         if message.correlation > 0:
-            self.transmit(
-                message.sender, Refusal(sender=self.name, correlation=-message.correlation, reason=reason)
-            )
+            self.transmit(message.sender, Refusal(sender=self.name, correlation=-message.correlation, reason=reason))
 
     def take_local(self, message: Message) -> None:
         """A message that crosses no wire: a timer, a start, news of a peer. It is never refused."""
@@ -268,6 +287,9 @@ class Node:
         cell = self.cell
         if cell is None:
             cell = self.world.wake(self)
+        if not message.sender:
+            message = copy_of(message)
+            force_setattr(message, "sender", self.name)
         if message.correlation < 0:
             task = cell.pending.pop(-message.correlation, None)
             if task is not None:

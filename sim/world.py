@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
 from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
-from core.deployment import Deployment, Fault, Placement
+from core.deployment import Deployment, Fault
 from core.devices import BatteryEmpty, Effect, PoweredOn
-from core.records import FaultRow, Row, RunWriter, UndeliveredRow
+from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.wire import ArrayDict, Codec, Payload, encode, payload_fields
 from sim.cell import Cell, LocalMessage
+from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
 from sim.node import GONE, OFF, UP, Node
 from sim.task import Cancelled
 
-
 if TYPE_CHECKING:
     from core.compute import Evaluator
+
+
+class Records(Protocol):
+    """Where the world writes; `core.records.RunWriter` is one."""
+
+    #: The world appends (sent_s, delivered_s, sender, receiver, type, size_bytes) to `pending_messages`, and calls
+    #: `flush_messages` when it holds so many.
+    MESSAGE_BLOCK: int
+    pending_messages: list[tuple[float, float, str, str, type[Message], int]]
+
+    def flush_messages(self) -> None:
+        """Take over the pending messages and clear the list."""
+
+    def row(self, time_s: float, actor: str, row: Row) -> None:
+        """A row of any other table."""
 
 
 class ActorFailed(Exception):
@@ -51,7 +66,7 @@ class World:
     def __init__(
         self,
         deployment: Deployment,
-        writer: RunWriter,
+        writer: Records,
         evaluator: Evaluator,
         observe: Callable[[float, str, Row], None] | None = None,
     ) -> None:
@@ -62,13 +77,19 @@ class World:
         self.observe = observe
         self.env = ActorEnvironment()
         self.nodes: dict[str, Node] = {}
-        regions = sorted({placement.region for placement in deployment.placements})
+        regions = sorted(
+            {placement.region for placement in deployment.placements}.union(
+                *(population.regions for population in deployment.populations)
+            )
+        )
         self.delays_s = {a: {b: deployment.delay_s(a, b) for b in regions} for a in regions}
+        self.populations = {population.name: Dormant(self, population) for population in deployment.populations}
+        #: Nodes of populations that are awake.
+        self.live = 0
+        self.max_live = deployment.max_live
         self.codec: Codec | None = None
         if deployment.strict_wire:
-            self.codec = Codec(
-                [*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes
-            )
+            self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
         self.error: BaseException | None = None
         self.ended = False
         self._accepts: dict[type[Actor], frozenset[type[Message]]] = {}
@@ -84,8 +105,10 @@ class World:
         for placement in self.deployment.placements:
             node = self.nodes[placement.name] = Node(self, placement)
             node.note("start")
-        for node in self.nodes.values():
+        for node in list(self.nodes.values()):
             self.start(node)
+        for dormant in self.populations.values():
+            dormant.start()
         for fault in self.deployment.faults:
             _At(self.env, fault.at_s, partial(self._fault, fault))
         try:
@@ -106,7 +129,10 @@ class World:
             if node.cell is not None:
                 node.cell.kill()
         for node in self.nodes.values():
-            node.close()
+            if node.dormant is None:
+                node.close()
+        for dormant in self.populations.values():
+            dormant.close()
         self.writer.flush_messages()
 
     def start(self, node: Node) -> None:
@@ -126,13 +152,29 @@ class World:
     def wake(self, node: Node) -> Cell:
         """Bring the actor of a node to life."""
         cell = node.cell = Cell(self, node, node.placement.make())
+        if node.dormant is not None:
+            node.dormant.restore(node.index, cell)
         if cell.runs:
             cell.start_run()
         return cell
 
     def find(self, name: str) -> Node | None:
-        """The node of an actor that has not been met yet; None if there is no such actor."""
-        return self.nodes.get(name)
+        """The node of an actor; None if there is no such actor. One that rests is woken."""
+        node = self.nodes.get(name)
+        if node is None:
+            prefix, _, number = name.rpartition("-")
+            dormant = self.populations.get(prefix)
+            if dormant is not None and number.isdecimal() and str(int(number)) == number:
+                index = int(number)
+                if index < dormant.population.count:
+                    node = dormant.node(index)
+        return node
+
+    def _known(self, name: str) -> Node:
+        node = self.find(name)
+        if node is None:
+            raise LookupError(f"there is no actor {name!r}")
+        return node
 
     def leave(self, node: Node) -> None:
         """An actor's life has ended: its peers get to know, and the run ends with the main actor."""
@@ -172,7 +214,7 @@ class World:
         names = self._watchers.pop(node.name, {})
         for name in names:
             self._watching[name].pop(node.name, None)
-        return [self.nodes[name] for name in names]
+        return [self._known(name) for name in names]
 
     def _forget_watches(self, node: Node) -> list[str]:
         """Whom a node watched; it does not any more."""
@@ -203,10 +245,8 @@ class World:
 
     def tell_gone(self, requester: str, node: Node, correlation: int) -> None:
         """A request met an actor that has left."""
-        peer = self.nodes[requester]
-        LocalMessage(
-            peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"), node.path_delay_s(peer)
-        )
+        peer = self._known(requester)
+        LocalMessage(peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"), node.path_delay_s(peer))
 
     def through_the_wire(self, to: str, message: Message, size: int) -> Message:
         """Encode and decode a message (`strict_wire`); its arrays are computed for that."""
@@ -247,7 +287,7 @@ class World:
             self._power_on(node)
 
     def _fault(self, fault: Fault) -> None:
-        node = self.nodes[fault.target]
+        node = self._known(fault.target)
         env = self.env
         detail = "" if fault.duration_s is None else f"for {fault.duration_s:g} s"
         self.record(node.name, FaultRow(kind=fault.kind, detail=detail))
@@ -306,7 +346,7 @@ class World:
             return
         for requester, correlation in node.unanswered:
             LocalMessage(
-                self.nodes[requester], Refusal(sender=node.name, correlation=-correlation, reason="gone"), 0.0
+                self._known(requester), Refusal(sender=node.name, correlation=-correlation, reason="gone"), 0.0
             )
         node.unanswered.clear()
         for watcher in self._watchers_of(node):

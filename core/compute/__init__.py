@@ -9,7 +9,7 @@ import os
 
 import jax
 
-jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
 from core.compute.counts import Counts, FunctionCounts  # noqa: E402
 from core.compute.deferred import Deferred  # noqa: E402
@@ -21,9 +21,12 @@ from core.compute.shard import Rows, Shard  # noqa: E402
 
 def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
     """Keep compiled programs in `directory`, so that the second run of a study starts at once."""
-    jax.config.update("jax_compilation_cache_dir", os.fspath(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for option, value in (
+        ("jax_compilation_cache_dir", os.fspath(directory)),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+        ("jax_persistent_cache_min_entry_size_bytes", -1),
+    ):
+        jax.config.update(option, value)  # type: ignore[no-untyped-call]
 
 
 __all__ = [

@@ -1,12 +1,12 @@
 """FLOPs and bytes of a computation, counted on its jaxpr by rules of our own.
 
 FLOPs: two for each multiply-add of a contraction or convolution, one for each element of any arithmetic operation
-(exp and log too), one for each element that a reduction takes in; moving, comparing index arithmetic, selecting
-layouts and conversions cost none. Bytes: operations that a compiler does not fuse (contractions, convolutions,
-reductions, gathers, scatters, sorts, concatenations) read their operands from memory and write their results to it;
-elementwise operations are fused, so that they only read what lies in memory, and write what such an operation or the
-caller takes from them. Loops with a known length multiply, branches count the dearest; a `while` of unknown length is refused:
-cost is stated per reference step, times the steps really made.
+(exp and log too), one for each element that a reduction takes in; moving, reshaping and converting cost none.
+Bytes: operations that a compiler does not fuse (contractions, convolutions, gathers, scatters, sorts, concatenations)
+read their operands from memory and write their results to it; elementwise operations are fused with what follows, so
+that they only read what lies in memory, and write what such an operation or the caller takes from them; reductions
+read like elementwise operations and write their results. Loops of known length multiply, branches count the dearest; a
+`while` is refused: cost is stated for one reference step, times the steps really made.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ class Cost(NamedTuple):
     bytes: float
 
 
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 #: One FLOP an element of the result.
-_ARITHMETIC: Final = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp cos cosh digamma div eq erf erf_inv erfc "
-    "exp exp2 expm1 floor ge gt igamma igammac is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter "
-    "not or pow rem round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt "
-    "square sub tan tanh xor integer_pow population_count clz".split()
-)
-#: Fused and free: they only rename, reshape or convert.
-_FREE: Final = frozenset(
-    "bitcast_convert_type broadcast_in_dim convert_element_type copy copy_p device_put expand_dims iota "
-    "optimization_barrier random_bits random_fold_in random_seed random_split random_unwrap random_wrap real imag "
-    "reduce_precision reshape rev slice split squeeze stop_gradient transpose dynamic_slice threefry2x32 pvary "
-    "shard_map_p create_token symbolic_zeros mul_no_nan pad empty sharding_constraint".split()
-)
+_ARITHMETIC: Final = _names("""
+    abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp clz cos cosh digamma div eq erf erf_inv
+    erfc exp exp2 expm1 floor ge gt igamma igammac integer_pow is_finite le lgamma log log1p logistic lt max min mul ne
+    neg nextafter not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
+    shift_right_logical sign sin sinh sqrt square sub tan tanh xor
+""")
+#: Fused and free: they only rename, reshape, convert, or make numbers out of a counter.
+_FREE: Final = _names("""
+    bitcast_convert_type broadcast_in_dim convert_element_type copy dynamic_slice expand_dims iota optimization_barrier
+    pad random_bits random_fold_in random_seed random_split random_unwrap random_wrap reduce_precision reshape rev slice
+    split squeeze stop_gradient threefry2x32 transpose
+""")
 #: One FLOP an element that goes in.
-_REDUCTIONS: Final = frozenset(
-    "argmax argmin cumlogsumexp cummax cummin cumprod cumsum reduce_and reduce_max reduce_min reduce_or reduce_prod "
-    "reduce_sum reduce_xor".split()
-)
+_REDUCTIONS: Final = _names("""
+    argmax argmin cumlogsumexp cummax cummin cumprod cumsum reduce_and reduce_max reduce_min reduce_or reduce_prod
+    reduce_sum reduce_xor
+""")
 #: Only moved: read and written.
-_MOVES: Final = frozenset("concatenate dynamic_update_slice gather scatter sort top_k".split())
+_MOVES: Final = _names("concatenate dynamic_update_slice gather scatter sort top_k")
 #: One FLOP an update.
-_SCATTERS: Final = frozenset(["scatter-add", "scatter-mul", "scatter-max", "scatter-min", "scatter_add"])
+_SCATTERS: Final = _names("scatter-add scatter-mul scatter-max scatter-min scatter_add")
 _INLINED: Final = {
     "pjit": "jaxpr",
     "jit": "jaxpr",
@@ -75,14 +78,14 @@ def _nbytes(var: Any) -> int:
     if isinstance(var, jex.Literal):
         return 0
     dtype = var.aval.dtype
-    item = 8 if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).itemsize
+    item = 8 if not isinstance(dtype, np.dtype) else np.dtype(dtype).itemsize
     return _size(var) * item
 
 
 def _contraction_flops(equation: Any) -> float:
     (contracted, _), _ = equation.params["dimension_numbers"]
     shape = equation.invars[0].aval.shape
-    return 2.0 * _size(equation.outvars[0]) * math.prod(shape[axis] for axis in contracted)
+    return 2.0 * _size(equation.outvars[0]) * math.prod(int(shape[axis]) for axis in contracted)
 
 
 def _convolution_flops(equation: Any) -> float:
@@ -101,9 +104,9 @@ def _convolution_flops(equation: Any) -> float:
         )
         at = np.arange(length)[:, None] * stride - low + np.arange(window)[None, :] * dilation
         taps *= int(((at >= 0) & (at <= (size - 1) * base) & (at % base == 0)).sum())
-    features, batch = out[dims.out_spec[1]], out[dims.out_spec[0]]
-    per_group = rhs[dims.rhs_spec[1]]
-    return 2.0 * taps * features * batch * per_group / p["batch_group_count"]
+    features, batch = int(out[dims.out_spec[1]]), int(out[dims.out_spec[0]])
+    per_group = int(rhs[dims.rhs_spec[1]])
+    return 2.0 * taps * features * batch * per_group / int(p["batch_group_count"])
 
 
 class _Count:
@@ -182,7 +185,7 @@ class _Count:
             self.unfused(equation, _contraction_flops(equation))
         elif name == "conv_general_dilated":
             self.unfused(equation, _convolution_flops(equation))
-        elif name.startswith("reduce_window") or name.startswith("select_and_"):
+        elif name.startswith(("reduce_window", "select_and_")):
             window = math.prod(equation.params["window_dimensions"])
             self.unfused(equation, float(window * max(_size(v) for v in equation.outvars)))
         elif name == "gather":

@@ -179,7 +179,7 @@ class Evaluator:
         folding = self._folding(first.chain, first.group or "item", batch) if first.chain is not None else None
         if first.node is None:
             assert first.chain is not None
-            function, kinds = _IDENTITY, (first.chain.head.entry.kinds[1],)
+            function, kinds = _IDENTITY, first.chain.head.entry.kinds[1:2]
         else:
             function, kinds = first.node.entry.function, first.node.entry.kinds
         outcome = run_batch(function, kinds, calls, self.layout, folding)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,9 @@ MAX_VALUE_BYTES: Final = 4096
 _INT32: Final = 1 << 31
 
 
-class ShardView(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ShardView:
     """How a function sees a shard: row `index[i]` of every array is its i-th example, for i < `count`.
 
     `arrays` are the resident arrays, [rows, …]; `index` is int32[capacity], zero beyond `count`; `count` is int32[].
@@ -40,6 +42,15 @@ class ShardView(NamedTuple):
     count: jax.Array
 
 
+def abstract(shape: tuple[int, ...], dtype: npt.DTypeLike) -> jax.ShapeDtypeStruct:
+    """An array of which only shape and dtype are known."""
+    return jax.ShapeDtypeStruct(shape, np.dtype(dtype))  # type: ignore[no-untyped-call]
+
+
+def _abstract_all(spec: Mapping[str, Spec]) -> dict[str, Any]:
+    return {name: abstract(s.shape, s.dtype) for name, s in spec.items()}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class PayloadKind:
     """Named arrays of these shapes and dtypes, in this order."""
@@ -47,8 +58,8 @@ class PayloadKind:
     spec: Mapping[str, Spec]
     nbytes: int
 
-    def abstract(self) -> dict[str, jax.ShapeDtypeStruct]:
-        return {name: jax.ShapeDtypeStruct(s.shape, np.dtype(s.dtype)) for name, s in self.spec.items()}
+    def abstract(self) -> dict[str, Any]:
+        return _abstract_all(self.spec)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,9 +70,9 @@ class ShardKind:
     capacity: int
 
     def abstract(self) -> ShardView:
-        arrays = {name: jax.ShapeDtypeStruct(s.shape, np.dtype(s.dtype)) for name, s in self.spec.items()}
-        index = jax.ShapeDtypeStruct((self.capacity,), np.dtype(np.int32))
-        return ShardView(arrays, index, jax.ShapeDtypeStruct((), np.dtype(np.int32)))  # type: ignore[arg-type]
+        index: Any = abstract((self.capacity,), np.int32)
+        count: Any = abstract((), np.int32)
+        return ShardView(_abstract_all(self.spec), index, count)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +83,7 @@ class ValueKind:
     shape: tuple[int, ...]
 
     def abstract(self) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(self.shape, np.dtype(self.dtype))
+        return abstract(self.shape, self.dtype)
 
 
 Kind: TypeAlias = PayloadKind | ShardKind | ValueKind
@@ -134,7 +145,8 @@ def _arrays_kind(value: ArrayDict) -> PayloadKind:
     return _payload_kind(tuple(value.spec.items()))
 
 
-def _rows_kind(value: Shard) -> ShardKind:
+def shard_kind(value: Shard) -> ShardKind:
+    """The interned kind of a shard."""
     return _shard_kind(value.rows.spec_items, value.capacity)
 
 
@@ -145,7 +157,7 @@ def _float_kind(value: float) -> ValueKind:
 #: How to tell the kind of an argument, by its type; `Deferred` adds itself.
 KIND_OF: Final[dict[type, Callable[[Any], Kind]]] = {
     ArrayDict: _arrays_kind,
-    Shard: _rows_kind,
+    Shard: shard_kind,
     int: _int_kind,
     float: _float_kind,
     tuple: _key_kind,
@@ -234,4 +246,5 @@ def outputs_of(function: Function, kinds: tuple[Kind, ...]) -> dict[str, Payload
 
 def key_from(words: jax.Array) -> jax.Array:
     """The threefry key of two uint32 words (`core.rng.key_words`)."""
-    return jax.random.wrap_key_data(jnp.asarray(words, jnp.uint32), impl="threefry2x32")
+    key: jax.Array = jax.random.wrap_key_data(jnp.asarray(words, jnp.uint32), impl="threefry2x32")
+    return key

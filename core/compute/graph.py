@@ -77,7 +77,7 @@ class Chain:
 
 @dataclasses.dataclass(eq=False)
 class Unit:
-    """Something that is computed in one go with its likes: a job, possibly fused into a chain, or a chain's stored item."""
+    """What is computed in one go with its likes: a job, possibly fused into a chain, or a chain's stored item."""
 
     order: int
     node: Node | None

@@ -84,7 +84,7 @@ def _single(plan: Plan) -> Callable[[dict[int, Any], dict[int, Any]], dict[str, 
             else:
                 arguments.append(each[position])
         # The barrier keeps a job's arithmetic apart from what a layout does with its results.
-        result: dict[str, dict[str, jax.Array]] = lax.optimization_barrier(fn(*arguments))
+        result = lax.optimization_barrier(fn(*arguments))  # type: ignore[no-untyped-call]
         return {group: dict(arrays) for group, arrays in result.items()}
 
     return run
@@ -114,7 +114,8 @@ def _scan(plan: Plan, capacity: int) -> Program:
             stored = jax.tree.map(lambda s, r: lax.dynamic_update_index_in_dim(s, r, i, 0), stored, result)
             return total, stored
 
-        return lax.fori_loop(jnp.int32(0), count, body, (total, _empty(plan, capacity)))
+        state: tuple[Any, Any] = lax.fori_loop(jnp.int32(0), count, body, (total, _empty(plan, capacity)))
+        return state
 
     return program
 

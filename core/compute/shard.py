@@ -55,7 +55,7 @@ class Shard:
         own: npt.NDArray[Any] = np.asarray(indices)
         if own.ndim != 1 or own.dtype.kind not in "iu":
             raise ValueError("row numbers are a vector of integers")
-        if own.size and not (0 <= int(own.min()) and int(own.max()) < len(rows)):
+        if own.size and not (int(own.min()) >= 0 and int(own.max()) < len(rows)):
             raise ValueError(f"row numbers reach from {own.min()} to {own.max()} in a data set of {len(rows)} rows")
         self.capacity = max(1, own.size if capacity is None else capacity)
         if own.size > self.capacity:

@@ -19,7 +19,7 @@ PARTITIONS = ("writer", "iid", "dirichlet")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Federation:
-    """Who has which examples. `train[k]` are the rows that client k trains on; `test` the rows held out, of all clients.
+    """Who has which examples. `train[k]`: the rows that client k trains on; `test`: those held out, of all clients.
 
     `names[k]` is the client's name; `description` one sentence about the data and the split.
     """

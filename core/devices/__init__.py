@@ -15,7 +15,7 @@ from core.devices.catalogue import (
     regions,
 )
 from core.devices.classes import DeviceProfile, Radio, ThrottleLevel
-from core.devices.device import Device, DeviceOff
+from core.devices.device import ROW_LENGTH, Device, DeviceOff
 from core.devices.effects import (
     BatteryEmpty,
     BatteryFull,
@@ -30,6 +30,7 @@ from core.devices.heat import Heat
 from core.devices.work import Work
 
 __all__ = [
+    "ROW_LENGTH",
     "Battery",
     "BatteryEmpty",
     "BatteryFull",

@@ -19,7 +19,7 @@ from core.devices.work import Work
 
 #: Processor power grows as speed to this exponent (derived).
 POWER_EXPONENT: Final = 2.4
-#: Bytes of the radio are turned into energy at the latest when they amount to this share of the battery …
+#: Bytes waiting at the radio, of both directions, amount to at most this share of the battery …
 PARCEL_SHARE: Final = 1e-5
 #: … or, on a device without a battery but with heat, to this energy.
 PARCEL_J: Final = 1.0
@@ -75,7 +75,7 @@ class DeviceProfile:
     #: Case temperatures, °C, at which level i+1 is entered, and at which it is left for level i.
     enter_c: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
     leave_c: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
-    #: Bytes that may wait until a device is settled, by kind of link.
+    #: Bytes of one direction that may wait until a device is settled, by kind of link.
     parcel_bytes: Mapping[str, int] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -112,11 +112,11 @@ class DeviceProfile:
             raise ValueError(f"device {self.name!r}: {name} is {getattr(self, name)!r}; {accepted} is needed")
 
     def _parcel_bytes(self, radio: Radio) -> int:
-        most = max(radio)
-        if most == 0.0 or (self.battery is None and self.heat is None):
+        both_j = sum(radio)
+        if both_j == 0.0 or (self.battery is None and self.heat is None):
             return sys.maxsize
         parcel_j = PARCEL_J if self.battery is None else PARCEL_SHARE * self.battery.energy_j
-        return max(1, int(parcel_j / most))
+        return max(1, int(parcel_j / both_j))
 
     @property
     def battery_j(self) -> float | None:

@@ -5,14 +5,17 @@ Both worlds drive it with `now`, its timer and their bytes (the seam follows aio
 timers that were due, each at its own time; what they brought is returned with the call's own effects or, by a call
 that returns none, at the next `on_timer`, which is then due at once.
 
-The energy of radio bytes is conserved exactly; it is its moment that is late, by at most `radio_parcel_bytes` and the
-transfer that exceeds them. A parcel is 1e-5 of the battery (1 J on a device without one). A battery that runs out
-within such a lump goes below zero by the rest of it, is empty from then on, and has that much more to charge.
+The energy of radio bytes is conserved exactly; it is its moment that is late, by at most one parcel and the transfer
+that exceeds it. A parcel, `radio_parcel_bytes` in each direction, is 1e-5 of the battery (1 J on a device without one).
+A battery that runs out within such a lump goes below zero by the rest of it, is empty from then on, and has that much
+more to charge.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Final
 
 from core.devices.body import COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, Body
 from core.devices.classes import DeviceProfile
@@ -26,6 +29,25 @@ from core.devices.effects import (
     ThrottleChanged,
 )
 from core.devices.work import Work
+
+#: What `to_row` writes, in order, before the flags.
+_COLUMNS: Final = (
+    "_at_s",
+    "_battery_j",
+    "_case_c",
+    "_idle_j",
+    "_mains_j",
+    "_processor_j",
+    "_receive_j",
+    "_send_j",
+    "_soc_c",
+    "_stored_j",
+    "_taken_j",
+    "sent_bytes",
+    "received_bytes",
+)
+#: Numbers in the row of a resting device.
+ROW_LENGTH: Final = len(_COLUMNS) + 1
 
 
 class DeviceOff(RuntimeError):
@@ -50,7 +72,7 @@ class _Job:
 class Device(Body):
     """One device of a class. `speed` is its speed over that of the class.
 
-    A world adds to `sent_bytes` and `received_bytes` directly and calls `settle` when their sum has reached
+    A world adds to `sent_bytes` and `received_bytes` directly and calls `settle` when one of them has reached
     `radio_parcel_bytes`. After every other call it asks `next_timer` again and arranges for `on_timer`.
     """
 
@@ -138,6 +160,26 @@ class Device(Body):
         if not self.on and self._stored_j >= self._power_on_j():
             self._turn_on()
         return self._take()
+
+    @property
+    def resting(self) -> bool:
+        """Whether it has no job and no news, so that a row of numbers holds all its state."""
+        return self._job is None and not self._queue and self._effects is None
+
+    def to_row(self) -> list[float]:
+        """The state of a resting device as `ROW_LENGTH` numbers, exact in float64."""
+        flags = self._level | self.on << 8 | self.charging << 9 | self._held_off << 10
+        return [*(float(getattr(self, name)) for name in _COLUMNS), float(flags)]
+
+    def from_row(self, row: Sequence[float]) -> None:
+        """Take the state of a resting device over, bit for bit; class, link, speed and ambient are this device's."""
+        for name, value in zip(_COLUMNS, row, strict=False):
+            setattr(self, name, value)
+        self.sent_bytes, self.received_bytes = int(self.sent_bytes), int(self.received_bytes)
+        flags = int(row[-1])
+        self._level = flags & 0xFF
+        self.on, self.charging, self._held_off = bool(flags >> 8 & 1), bool(flags >> 9 & 1), bool(flags >> 10 & 1)
+        self._timer_kind = None
 
     def _advance(self, now: float) -> None:
         """Live through the timers due until `now`, each at its time, and rebase to `now`."""

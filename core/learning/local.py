@@ -32,7 +32,8 @@ def shuffled(index: jax.Array, count: jax.Array, key: jax.Array) -> jax.Array:
     bits = jax.random.bits(key, (capacity,), jnp.uint32).astype(jnp.uint64)
     behind = position >= count.astype(jnp.uint64)
     ranks = jnp.sort(jnp.where(behind, jnp.uint64(0xFFFFFFFF), bits) << jnp.uint64(32) | position)
-    return index[(ranks & jnp.uint64(0xFFFFFFFF)).astype(jnp.int32)]
+    order: jax.Array = (ranks & jnp.uint64(0xFFFFFFFF)).astype(jnp.int32)
+    return index[order]
 
 
 def _batches(count: jax.Array, batch_size: int) -> jax.Array:
@@ -94,7 +95,10 @@ def local_training(model: Model, batch_size: int, optimizer: Optimizer) -> Local
                 return optax.apply_updates(current, change), memory, total + loss
 
             current, memory, _ = state
-            return lax.fori_loop(jnp.int32(0), steps, step, (current, memory, jnp.float32(0)))
+            after: tuple[Any, Any, jax.Array] = lax.fori_loop(
+                jnp.int32(0), steps, step, (current, memory, jnp.float32(0))
+            )
+            return after
 
         initial = (start, step_of.init(start), jnp.float32(jnp.nan))
         trained, _, total = lax.fori_loop(jnp.int32(0), epochs, epoch, initial)

@@ -111,10 +111,10 @@ def from_nnx(
         return {name: variable[...] for name, variable in _flatten(state).items()}
 
     apply = _pure(maker(factory))
-    described = tuple(sorted({**options, "input_shape": input_shape, "classes": classes}.items()))
+    source = f"{factory.__module__}.{getattr(factory, '__qualname__', type(factory).__qualname__)}"
     return Model(
         name=name,
-        hyper=described,
+        hyper=(("factory", source), *sorted(options.items())),
         input_shape=input_shape,
         classes=classes,
         init=init,

@@ -1,6 +1,6 @@
 """The models that come with the project: softmax regression and a small convolutional network.
 
-The network is LeNet-like: two 3×3 convolutions with 2×2 max-pooling after the last, and one hidden layer; its sizes are ours.
+The network is LeNet-like: two 3×3 convolutions, 2×2 max-pooling after the last, one hidden layer; its sizes are ours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Softmax(nnx.Module):  # type: ignore[misc]
 class PatchConv(nnx.Module):  # type: ignore[misc]
     """A valid 3×3 convolution as one matrix product over shifted views.
 
-    `lax.conv` inside a loop was 17 times slower on the CPU when measured; kernel [3, 3, channels, features] as in `nnx.Conv`.
+    `lax.conv` inside a loop was 17 times slower on the CPU when measured. kernel: [3, 3, channels, features].
     """
 
     def __init__(self, channels: int, features: int, rngs: nnx.Rngs) -> None:
@@ -45,7 +45,8 @@ class PatchConv(nnx.Module):  # type: ignore[misc]
         patches = jnp.concatenate([x[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)], axis=-1)
         kernel = self.kernel[...]
         product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-        return product.reshape(*patches.shape[:-1], -1) + self.bias[...]
+        out: jax.Array = product.reshape(*patches.shape[:-1], -1) + self.bias[...]
+        return out
 
 
 class PlainConv(PatchConv):
@@ -55,11 +56,12 @@ class PlainConv(PatchConv):
         out = jax.lax.conv_general_dilated(
             x, self.kernel[...], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        return out + self.bias[...]
+        biased: jax.Array = out + self.bias[...]
+        return biased
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """2×2 max-pooling of [batch, rows, columns, channels] as the maximum of four views; an odd last row or column is dropped."""
+    """2×2 max-pooling of [batch, rows, columns, channels] by four views; an odd last row or column is dropped."""
     rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     top, bottom = x[:, 0:rows:2], x[:, 1:rows:2]
     return jnp.maximum(
@@ -69,7 +71,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 class Cnn(nnx.Module):  # type: ignore[misc]
-    """conv – relu – conv – relu – max-pool – dense – relu – dense, for images [rows, columns] or [rows, columns, channels]."""
+    """conv – relu – conv – relu – max-pool – dense – relu – dense, for images [rows, columns(, channels)]."""
 
     def __init__(
         self,

@@ -65,6 +65,11 @@ class Channels:
     def __init__(self) -> None:
         self._queues: dict[Node, deque[Transfer]] = {}
 
+    @property
+    def moving(self) -> bool:
+        """Whether anything moves or waits here."""
+        return bool(self._queues)
+
     def put(self, transfer: Transfer) -> None:
         """Let a transfer begin, or wait for those before it."""
         queue = self._queues.get(transfer.receiver)

@@ -227,7 +227,7 @@ def test_radio_parcel_is_a_share_of_the_battery() -> None:
     assert Device(PLAIN, link_kind="ethernet").radio_parcel_bytes == sys.maxsize
     phone = profile("phone_mid")
     parcel = Device(phone, link_kind="cellular").radio_parcel_bytes
-    assert parcel * phone.radios["cellular"].send_j_per_byte == pytest.approx(1e-5 * 71640.0, rel=1e-5)
+    assert parcel * sum(phone.radios["cellular"]) == pytest.approx(1e-5 * 71640.0, rel=1e-5)
     assert Device(profile("server"), link_kind="ethernet").radio_parcel_bytes == sys.maxsize
 
 

@@ -64,7 +64,7 @@ def drive(
         elif what == "radio":
             device.sent_bytes += amount // 50
             device.received_bytes += amount // 7
-            if device.sent_bytes + device.received_bytes >= device.radio_parcel_bytes:
+            if max(device.sent_bytes, device.received_bytes) >= device.radio_parcel_bytes:
                 device.settle(now)
         elif what == "settle":
             device.settle(now)

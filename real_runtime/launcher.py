@@ -1,0 +1,224 @@
+"""Runs a study on this machine: one process a node, with credentials and ports of their own, from start to clean end.
+
+Each node gets a socket that is listening already (so that no port is lost between choosing and using it), a session of
+its own, and a pipe as standard input: when the pipe closes, because the launcher wants the end or is gone, the node
+ends. A node that dies while the run goes on is lost, and the run goes on; the run ends with the node of the main actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import real_runtime
+from core.deployment import Deployment
+from real_runtime import credentials
+from real_runtime.book import Book, Entry
+from real_runtime.progress import BEGUN, Progress
+
+#: How long nodes may take to say goodbye, s, before they are killed.
+GRACE_S: Final = 8.0
+#: Lines of a failed node's log that are shown.
+LOG_LINES: Final = 20
+
+
+class LaunchError(Exception):
+    """The run cannot begin, or has failed; `code` is the exit code: 1, or 2 if the user's input is wrong."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run that has ended as it should."""
+
+    #: Folders with the records of the nodes, by node.
+    records: dict[str, Path]
+    #: Nodes that did not live to the end.
+    lost: tuple[str, ...]
+    wall_s: float
+
+
+@dataclasses.dataclass
+class _Node:
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    on_progress: Callable[[Progress], None] | None
+    begun: bool = False
+    watch: asyncio.Task[None] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Pass the node's lines on until it ends."""
+        stdout = self.process.stdout
+        assert stdout is not None
+        while line := await stdout.readline():
+            progress = msgspec.json.decode(line, type=Progress)
+            if progress.table == BEGUN:
+                self.begun = True
+            elif self.on_progress is not None:
+                self.on_progress(progress)
+        await self.process.wait()
+
+
+def partition(deployment: Deployment, processes: int) -> dict[str, tuple[str, ...]]:
+    """Actors by node: the main actor in `n0`, the others dealt out in order, beginning after it."""
+    if processes < 1:
+        raise ValueError(f"processes is at least 1, not {processes}")
+    others = [placement.name for placement in deployment.placements if placement.name != deployment.main]
+    count = min(processes, len(others) + 1)
+    hosted: dict[str, list[str]] = {f"n{number}": [] for number in range(count)}
+    hosted["n0"].append(deployment.main)
+    for place, name in enumerate(others):
+        hosted[f"n{(place + 1) % count}"].append(name)
+    return {node: tuple(actors) for node, actors in hosted.items()}
+
+
+async def run(
+    deployment: Deployment,
+    *,
+    node_arguments: Sequence[str],
+    processes: int,
+    directory: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Run a deployment in `processes` processes; `node_arguments` let them build the same one.
+
+    `directory/nodes` gets a log and a folder of records for each node. Raises `LaunchError`; on cancellation all
+    nodes end before this returns.
+    """
+    began_s = time.monotonic()
+    hosted = partition(deployment, processes)
+    with tempfile.TemporaryDirectory(prefix="aivsim-") as secret, contextlib.ExitStack() as sockets:
+        private = Path(secret)
+        prints = credentials.create(private, hosted)
+        listeners = {node: sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for node in hosted}
+        entries = {
+            node: Entry("127.0.0.1", listeners[node].getsockname()[1], prints[node], actors)
+            for node, actors in hosted.items()
+        }
+        Book(os.urandom(8).hex(), entries).save(private / "book.json")
+        nodes: list[_Node] = []
+        try:
+            with _terminable():
+                for node in hosted:
+                    start = _start(node, listeners[node], private, directory, node_arguments)
+                    nodes.append(_Node(node, await start, directory / "nodes" / f"{node}.log", on_progress))
+                # The nodes hold the sockets now: the port of one that dies must refuse.
+                sockets.close()
+                lost = await _supervise(nodes)
+        except BaseException:
+            await _end(nodes, patience_s=0.0)
+            raise
+        await _end(nodes, patience_s=GRACE_S)
+    records = {node: directory / "nodes" / node for node in hosted}
+    return Outcome(records, tuple(lost), time.monotonic() - began_s)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Within the block SIGTERM cancels the current task, as SIGINT does within `asyncio.run`."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    if task is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _start(
+    name: str, listener: socket.socket, private: Path, directory: Path, node_arguments: Sequence[str]
+) -> asyncio.subprocess.Process:
+    folder = directory / "nodes"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = (folder / f"{name}.log").open("wb")
+    except OSError as error:
+        raise LaunchError(f"{folder}: cannot be written ({error.strerror})", 2) from None
+    # `-P` keeps the working directory off the path; our packages may be neither there nor installed.
+    root = str(Path(real_runtime.__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    with log:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name, "--launched"),
+            *("--address-book", str(private / "book.json"), "--credentials", str(private)),
+            *("--records", str(folder / name), "--listen-fd", str(listener.fileno())),
+            *node_arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+
+async def _supervise(nodes: list[_Node]) -> list[str]:
+    """Wait until the node of the main actor has ended; the nodes that were lost before. Raises `LaunchError`."""
+    main = nodes[0]
+    running = list(nodes)
+    lost: list[str] = []
+    while not main.watch.done():
+        await asyncio.wait([node.watch for node in running], return_when=asyncio.FIRST_COMPLETED)
+        for node in [node for node in running if node.watch.done()]:
+            running.remove(node)
+            node.watch.result()
+            if node is main:
+                continue
+            if not (node.begun or main.begun):
+                raise _failure(node)
+            if node.process.returncode:
+                lost.append(node.name)
+    if main.process.returncode:
+        raise _failure(main)
+    return lost
+
+
+def _failure(node: _Node) -> LaunchError:
+    code = node.process.returncode or 0
+    lines = node.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    if code < 0:
+        return LaunchError("\n".join((f"node {node.name} was killed by {signal.Signals(-code).name}", *lines)))
+    return LaunchError("\n".join(lines) or f"node {node.name} has ended with exit code {code}", 2 if code == 2 else 1)
+
+
+async def _end(nodes: list[_Node], *, patience_s: float) -> None:
+    """Give the nodes `patience_s` to end by themselves, then close their pipes, then kill what is left."""
+    if not nodes:
+        return
+    watches = [node.watch for node in nodes]
+    try:
+        if patience_s:
+            await asyncio.wait(watches, timeout=patience_s)
+        for node in nodes:
+            if node.process.stdin is not None:
+                node.process.stdin.close()
+        await asyncio.wait(watches, timeout=GRACE_S)
+    finally:
+        for node in nodes:
+            if node.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(node.process.pid, signal.SIGKILL)
+    await asyncio.gather(*watches, return_exceptions=True)

@@ -1,0 +1,207 @@
+"""Populations whose actors mostly rest: an actor at rest is a row of numbers and its timers, nothing else.
+
+A message or a timer wakes an actor: node, device and actor are made from the placement and the row, bit for bit as
+they were. When more than `max_live` are awake, those that are idle are put back. Neither changes a result, which
+a test holds by running the same world with and without rest.
+"""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from core.actor import Start
+from core.deployment import Population
+from core.devices import ROW_LENGTH
+from sim.node import RESTED, UP, Node
+
+if TYPE_CHECKING:
+    from sim.cell import Cell
+    from sim.world import World
+
+_START = Start()
+#: Seconds of the calendar's pages: a resting device with an event ahead is woken at the start of that page.
+PAGE_S = 3600.0
+
+
+class _StartTimer:
+    """The time of an actor's `Start`."""
+
+    __slots__ = ("generation", "index", "owner")
+
+    def __init__(self, owner: Dormant, index: int) -> None:
+        self.owner = owner
+        self.index = index
+        self.generation = 0
+
+    def fire(self) -> None:
+        self.generation = 1
+        self.owner.node(self.index).take_local(_START)
+
+
+class _Page:
+    """Resting devices with an event of their own within one page of the calendar."""
+
+    __slots__ = ("generation", "indices", "number", "owner")
+
+    def __init__(self, owner: Dormant, number: int) -> None:
+        self.owner = owner
+        self.number = number
+        self.generation = 0
+        self.indices = array("q")
+        owner.env.set_timer(number * PAGE_S, self, 0)
+
+    def fire(self) -> None:
+        self.generation = 1
+        del self.owner.calendar[self.number]
+        for index in self.indices:
+            # Awake, the node arms its device's exact time; one that was woken meanwhile has done so already.
+            self.owner.node(index)
+
+
+class Dormant:
+    """The rows of one population."""
+
+    def __init__(self, world: World, population: Population) -> None:
+        self.world = world
+        self.env = world.env
+        self.population = population
+        #: Awake nodes by number, in the order in which they woke.
+        self.awake: dict[int, Node] = {}
+        # numpy takes zeros from the system page by page: rows that were never written cost nothing.
+        self._met = np.zeros(population.count, np.bool_)
+        self._devices = np.zeros((population.count, ROW_LENGTH))
+        self._requests = np.zeros(population.count, np.int32)
+        self._columns: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
+        #: State that is no number: (number, field) → value.
+        self._values: dict[tuple[int, str], Any] = {}
+        self.calendar: dict[int, _Page] = {}
+
+    def start(self) -> None:
+        """Arrange for everybody's `Start`."""
+        for index in range(self.population.count):
+            at = self.population.start_s(index)
+            if at < inf:
+                self.env.set_timer(at, _StartTimer(self, index), 0)
+
+    def node(self, index: int) -> Node:
+        """The node of an actor, woken if it rests."""
+        node = self.awake.get(index)
+        return node if node is not None else self._wake(index)
+
+    def _wake(self, index: int) -> Node:
+        world = self.world
+        if world.live >= world.max_live:
+            self._rest()
+        placement = self.population.place(index)
+        node = Node(world, placement, self, index)
+        if self._met[index]:
+            node.device.from_row(self._devices[index].tolist())
+            node.arm()
+        else:
+            node.note("start")
+        self.awake[index] = world.nodes[placement.name] = node
+        world.live += 1
+        return node
+
+    def restore(self, index: int, cell: Cell) -> None:
+        """Give a woken actor its state back."""
+        kind = cell.actor.State
+        if kind is None:
+            return
+        state = kind()
+        if self._met[index]:
+            cell.requests = int(self._requests[index])
+            for name in kind.__struct_fields__:
+                column = self._columns.get(name)
+                if column is not None:
+                    setattr(state, name, column[index].item())
+                elif (index, name) in self._values:
+                    setattr(state, name, self._values.pop((index, name)))
+        cell.actor.state = state
+
+    def _rest(self) -> None:
+        """Put idle actors to rest, longest awake first, until half of the room is free."""
+        world = self.world
+        for dormant in world.populations.values():
+            for index, node in list(dormant.awake.items()):
+                if 2 * world.live > world.max_live and dormant.may_rest(node):
+                    dormant.put_to_rest(index, node)
+        if self.env.stale * 64 > len(self.env._queue):
+            # The overtaken timers of nodes that rest now would keep these from going.
+            self.env.sweep()
+        if world.live >= world.max_live:
+            # All are busy: there is no use in looking again soon.
+            world.max_live *= 2
+
+    @staticmethod
+    def may_rest(node: Node) -> bool:
+        """Whether a row can hold all there is of a node and its actor, and its device has no event on this page."""
+        return (
+            node.state == UP
+            and node.armed_s // PAGE_S > node.env._now // PAGE_S
+            and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
+            and node.control_free_s <= node.env._now
+            and node.device.resting
+            and node.quiet
+            and (node.cell is None or node.cell.idle)
+        )
+
+    def put_to_rest(self, index: int, node: Node) -> None:
+        """Write a node and its actor into their row and let go of them."""
+        self._met[index] = True
+        self._devices[index] = node.device.to_row()
+        cell = node.cell
+        if cell is not None:
+            self._requests[index] = cell.requests
+            if cell.actor.State is not None:
+                self._keep(index, cell.actor.state)
+        if node.armed_s < inf:
+            page = int(node.armed_s // PAGE_S)
+            node.generation += 1
+            self.env.forget_timer()
+            if page not in self.calendar:
+                self.calendar[page] = _Page(self, page)
+            self.calendar[page].indices.append(index)
+        node.state = RESTED
+        node.cell = None
+        del self.awake[index]
+        del self.world.nodes[node.name]
+        self.world.live -= 1
+
+    @staticmethod
+    @functools.cache
+    def _defaults(kind: type[msgspec.Struct]) -> msgspec.Struct:
+        return kind()
+
+    def _keep(self, index: int, state: msgspec.Struct) -> None:
+        for name in state.__struct_fields__:
+            value = getattr(state, name)
+            kind = type(value)
+            column = self._columns.get(name)
+            if column is None and (index, name) not in self._values and kind in (int, float, bool):
+                dtype = {int: np.int64, float: np.float64, bool: np.bool_}[kind]
+                column = self._columns[name] = np.zeros(self.population.count, dtype)
+            if column is None:
+                if value != getattr(self._defaults(type(state)), name) or (index, name) in self._values:
+                    self._values[index, name] = value
+            elif column.dtype.kind == {int: "i", float: "f", bool: "b"}.get(kind):
+                column[index] = value
+            else:
+                raise TypeError(f"{name} of a resting actor was a {column.dtype} and is now {value!r}")
+
+    def close(self) -> None:
+        """The run is over: record the energy of every device that was met."""
+        for index in np.flatnonzero(self._met | self._awake_mask()).tolist():
+            node = self.node(index)
+            node.close()
+
+    def _awake_mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        mask = np.zeros(self.population.count, np.bool_)
+        mask[list(self.awake)] = True
+        return mask

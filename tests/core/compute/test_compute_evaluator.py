@@ -1,0 +1,458 @@
+"""Lazy evaluation: what is computed, when, in which batches, and that none of it can change a bit."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.aggregation import exact_mean
+from core.compute import Deferred, Eager, Evaluator, Function, Rows, Shard
+from core.compute.cost import one_step
+from core.compute.graph import Node
+from core.compute.layout import Plan, compiled
+from core.wire import ArrayDict
+
+
+def toy(name: str, fn: Callable[..., Any]) -> Function:
+    return Function("evaluator_test." + name, fn, (), one_step(fn))
+
+
+add = toy("add", lambda a, b: {"out": {"x": a["x"] + jnp.float32(1.5) * b["x"]}})
+scale = toy("scale", lambda a, s: {"out": {"x": a["x"] * s}})
+job = toy("job", lambda a, s: {"update": {"x": jnp.sin(a["x"] * s)}, "metrics": {"loss": jnp.sum(a["x"]) * s}})
+mean = exact_mean(1000)
+
+
+def payload(*values: float) -> ArrayDict:
+    return ArrayDict({"x": np.asarray(values, np.float32)})
+
+
+def alive() -> int:
+    gc.collect()
+    return sum(isinstance(o, Node) for o in gc.get_objects())
+
+
+def fold(world: Any, base: Any, items: list[tuple[Any, int]]) -> Any:
+    total = world(mean.init, base)["sum"]
+    for item, weight in items:
+        total = world(mean.accumulate, total, item, weight)["sum"]
+    return total
+
+
+def submitting(evaluator: Evaluator) -> Callable[..., Any]:
+    return lambda function, *args: evaluator.submit(function, args)
+
+
+def running(eager: Eager) -> Callable[..., Any]:
+    return lambda function, *args: eager.run(function, args)
+
+
+LOOKS: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "asarray": np.asarray,
+    "jax": jnp.asarray,
+    "index": lambda d: d["x"],
+    "len": len,
+    "iterate": list,
+    "in": lambda d: "x" in d,
+    "add": lambda d: d + 1,
+    "radd": lambda d: 1 + d,
+    "multiply": lambda d: d * 2.0,
+    "numpy": lambda d: np.float32(1) * d,
+    "negate": lambda d: -d,
+    "compare": lambda d: d > 0,
+    "branch": lambda d: 1 if d else 0,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=list(LOOKS))
+def test_a_deferred_payload_cannot_be_looked_at_by_accident(look: Callable[[Any], Any]) -> None:
+    out = Evaluator().submit(scale, (payload(1, 2), 3.0))["out"]
+    with pytest.raises(TypeError, match=r"await ctx\.value\(x\)"):
+        look(out)
+
+
+def test_a_deferred_payload_has_the_spec_and_size_of_its_value() -> None:
+    evaluator = Evaluator()
+    out = evaluator.submit(job, (payload(1, 2, 3), 2.0))
+    assert isinstance(out["update"], Deferred)
+    assert out["update"].nbytes == 12
+    assert out["metrics"].nbytes == 4
+    assert evaluator.counts.jobs_executed == 0
+    assert evaluator.value(out["update"]).spec == out["update"].spec
+    assert evaluator.value(out["metrics"]).spec == out["metrics"].spec
+
+
+def test_a_look_computes_exactly_the_ancestors() -> None:
+    evaluator = Evaluator()
+    a = evaluator.submit(scale, (payload(1), 2.0))["out"]
+    b = evaluator.submit(scale, (a, 3.0))["out"]
+    other = evaluator.submit(scale, (a, 5.0))["out"]
+    assert evaluator.value(b)["x"] == [6]
+    assert evaluator.resolved(a) is not None
+    assert evaluator.resolved(other) is None
+    counts = evaluator.counts
+    assert (counts.jobs_submitted, counts.jobs_executed, counts.jobs_never_computed, counts.looks) == (3, 2, 1, 1)
+
+
+def test_jobs_of_one_kind_form_one_batch_and_one_compilation_serves_every_size() -> None:
+    evaluator = Evaluator()
+    base = payload(1, 2)
+    for size in (1, 3, 14, 64):
+        before = evaluator.counts.of(job.name).batches
+        total = fold(submitting(evaluator), base, [])
+        for k in range(size):
+            update = evaluator.submit(job, (base, float(k)))["update"]
+            total = evaluator.submit(mean.accumulate, (total, update, k))["sum"]
+        evaluator.value(total)
+        assert evaluator.counts.of(job.name).batches == before + 1
+    counts = evaluator.counts.of(job.name)
+    assert (counts.jobs_submitted, counts.jobs_executed, counts.compilations) == (82, 82, 1)
+    plans = [plan for plan in evaluator._plans if plan.function is job]
+    assert [compiled(plan).program._cache_size() for plan in plans] == [1]  # type: ignore[attr-defined]
+
+
+def test_a_thousand_functions_of_one_key_share_one_compilation() -> None:
+    evaluator = Evaluator()
+
+    def make() -> Function:
+        def fn(a: Any, s: Any) -> Any:
+            return {"out": {"x": a["x"] + s}}
+
+        return toy("shared", fn)
+
+    base = payload(1)
+    outs = [evaluator.submit(make(), (base, float(k)))["out"] for k in range(1000)]
+    total = fold(submitting(evaluator), base, [(out, 1) for out in outs])
+    assert evaluator.value(total)["accepted"] == 1000
+    assert evaluator.counts.of("evaluator_test.shared").compilations == 1
+    assert evaluator.counts.of("evaluator_test.shared").batches == 1
+
+
+def test_two_functions_with_one_key_and_different_code_are_refused() -> None:
+    evaluator = Evaluator()
+    evaluator.submit(toy("clash", lambda a: {"out": {"x": a["x"]}}), (payload(1),))
+    with pytest.raises(ValueError, match="share the name"):
+        evaluator.submit(toy("clash", lambda a: {"out": {"x": a["x"] + 1}}), (payload(1),))
+
+
+def test_a_dropped_clients_job_is_never_computed_and_not_retained() -> None:
+    evaluator = Evaluator()
+    base = payload(1, 2)
+    updates = [evaluator.submit(job, (base, float(k))) for k in range(10)]
+    total = fold(submitting(evaluator), base, [(u["update"], 1) for u in updates[:7]])
+    before = alive()
+    del updates[7:]
+    assert alive() == before - 3
+    evaluator.value(total)
+    assert evaluator.counts.of(job.name).jobs_executed == 7
+    assert evaluator.counts.jobs_never_computed == 3
+    del updates, total
+    assert alive() == before - 18 - 3 + 0 or alive() <= before - 18
+
+
+def test_fused_and_stored_updates_give_the_same_bits() -> None:
+    sums = []
+    for wanted in (False, True):
+        evaluator = Evaluator()
+        base = payload(0.3, -2, 5)
+        updates = [evaluator.submit(job, (base, 0.1 * k))["update"] for k in range(20)]
+        if wanted:
+            for update in updates[::2]:
+                evaluator.want(update)
+        sums.append(evaluator.value(fold(submitting(evaluator), base, [(u, 3) for u in updates])))
+        assert (evaluator.resolved(updates[0]) is not None) is wanted
+        assert evaluator.resolved(updates[1]) is None
+    assert sums[0] == sums[1]
+
+
+def test_other_groups_of_fused_jobs_are_kept() -> None:
+    evaluator = Evaluator()
+    base = payload(1, 2)
+    jobs = [evaluator.submit(job, (base, float(k))) for k in range(3)]
+    evaluator.value(fold(submitting(evaluator), base, [(j["update"], 1) for j in jobs]))
+    losses = [evaluator.resolved(j["metrics"]) for j in jobs]
+    assert [None if loss is None else float(loss["loss"]) for loss in losses] == [0, 3, 6]
+
+
+def test_an_update_that_went_into_a_sum_unstored_can_still_be_looked_at() -> None:
+    evaluator = Evaluator()
+    base = evaluator.submit(scale, (payload(1, 2), 2.0))["out"]
+    first = evaluator.submit(job, (base, 0.5))["update"]
+    evaluator.value(fold(submitting(evaluator), base, [(first, 1)]))
+    expected = Eager().run(job, (payload(2, 4), 0.5))["update"]
+    assert evaluator.value(first) == expected
+    assert evaluator.counts.jobs_recomputed == 1
+    assert evaluator.counts.jobs_executed == evaluator.counts.jobs_submitted
+
+
+def test_a_sum_may_hold_jobs_that_rest_on_each_other() -> None:
+    """The second job needs a metric of the first, and both are fused into one sum."""
+    evaluator = Evaluator()
+    base = payload(1.0)
+    as_payload = toy("lift", lambda m: {"out": {"x": m["loss"][None]}})
+    first = evaluator.submit(job, (base, 2.0))
+    lifted = evaluator.submit(as_payload, (first["metrics"],))["out"]
+    second = evaluator.submit(job, (lifted, 1.0))
+    total = evaluator.value(fold(submitting(evaluator), base, [(first["update"], 1), (second["update"], 1)]))
+    eager = Eager()
+    items = [eager.run(job, (base, 2.0))["update"], eager.run(job, (payload(2.0), 1.0))["update"]]
+    assert total == fold(running(eager), base, [(item, 1) for item in items])
+
+
+def test_a_chain_is_cut_where_somebody_looks() -> None:
+    evaluator = Evaluator()
+    base = payload(1.0)
+    items = [(evaluator.submit(job, (base, float(k)))["update"], k + 1) for k in range(6)]
+    middle = fold(submitting(evaluator), base, items[:3])
+    end = middle
+    for item, weight in items[3:]:
+        end = evaluator.submit(mean.accumulate, (end, item, weight))["sum"]
+    assert evaluator.value(middle)["weight"] == 6
+    assert evaluator.counts.of(job.name).jobs_executed == 3
+    assert evaluator.value(end)["weight"] == 21
+    assert evaluator.counts.of(job.name).jobs_executed == 6
+
+
+def test_jobs_on_different_models_share_a_batch() -> None:
+    evaluator = Evaluator()
+    models = [payload(k, k + 1) for k in range(5)]
+    outs = [evaluator.submit(scale, (m, 2.0))["out"] for m in models]
+    joined = outs[0]
+    for out in outs[1:]:
+        joined = evaluator.submit(add, (joined, out))["out"]
+    evaluator.value(joined)
+    assert evaluator.counts.of(scale.name).batches == 1
+    eager = Eager()
+    for model, out in zip(models, outs, strict=True):
+        assert evaluator.value(out) == eager.run(scale, (model, 2.0))["out"]
+
+
+def test_wanted_is_computed_at_the_end_and_the_rest_is_not() -> None:
+    evaluator = Evaluator()
+    a = evaluator.submit(scale, (payload(1), 2.0))["out"]
+    b = evaluator.submit(scale, (a, 3.0))["out"]
+    unused = evaluator.submit(scale, (b, 4.0))["out"]
+    evaluator.want(b)
+    assert evaluator.resolved(b) is None
+    evaluator.finish()
+    found = evaluator.resolved(b)
+    assert found is not None
+    assert found["x"] == [6]
+    assert evaluator.resolved(unused) is None
+    assert (evaluator.counts.jobs_never_computed, evaluator.counts.looks) == (1, 0)
+
+
+def test_jobs_computed_for_nobody_are_counted_as_wasted() -> None:
+    evaluator = Evaluator(max_pending=2)
+    for k in range(3):
+        a = evaluator.submit(scale, (payload(1), float(k)))["out"]
+        evaluator.submit(scale, (a, 3.0))  # a consumer that is lost
+    assert evaluator.counts.jobs_executed == 2
+    assert evaluator.counts.jobs_wasted == 2
+    evaluator.value(a)
+    assert evaluator.counts.jobs_wasted == 2
+
+
+def federated(evaluator: Evaluator, rounds: int, clients: int) -> Any:
+    """Rounds of jobs and sums without a look; one client in five is lost."""
+    params: Any = payload(0.5, -0.25, 1.0)
+    empty = evaluator.submit(mean.init, (params,))["sum"]
+    for r in range(rounds):
+        total = empty
+        for k in range(clients):
+            update = evaluator.submit(job, (params, 0.01 * (r + k)))["update"]
+            if k % 5 != 4:
+                total = evaluator.submit(mean.accumulate, (total, update, k + 1))["sum"]
+        average = evaluator.submit(mean.finish, (total,))["mean"]
+        params = evaluator.submit(add, (params, average))["out"]
+    return params
+
+
+def test_rounds_without_a_look_run_in_flat_memory_and_are_computed_whole() -> None:
+    evaluator = Evaluator(max_pending=100)
+    before = alive()
+    params = federated(evaluator, rounds=60, clients=10)
+    assert alive() - before <= 100 + 60
+    counts = evaluator.counts.of(job.name)
+    assert 0 < counts.jobs_executed < counts.jobs_submitted
+    looked = evaluator.value(params)
+    assert counts.batches == 60  # one a round: no round was ever computed in two parts
+    assert counts.jobs_executed == 480
+    free = Evaluator(max_pending=10**9)
+    assert free.value(federated(free, rounds=60, clients=10)) == looked
+    del params
+    assert alive() == before + 1 or alive() <= before + 2
+
+
+@pytest.mark.slow
+def test_ten_thousand_rounds_without_a_look() -> None:
+    evaluator = Evaluator(max_pending=1000)
+    before = alive()
+    params = federated(evaluator, rounds=10_000, clients=10)
+    assert alive() - before <= 1000 + 300
+    evaluator.value(params)
+    assert evaluator.counts.of(job.name).batches == 10_000
+    assert evaluator.counts.compilations <= 6
+
+
+def test_deep_graphs_neither_recurse_when_computed_nor_when_dropped() -> None:
+    evaluator = Evaluator(max_pending=10**9)
+    out: Any = payload(1.0)
+    for _ in range(20_000):
+        out = evaluator.submit(scale, (out, 1.0))["out"]
+    kept = out
+    for _ in range(100_000):
+        out = evaluator.submit(scale, (out, 1.0))["out"]
+    del out
+    evaluator.finish()
+    assert alive() <= 20_100
+    assert evaluator.value(kept)["x"] == [1]
+    total = fold(submitting(evaluator), payload(1.0), [(payload(1.0), 1)] * 1000)
+    assert evaluator.value(total)["weight"] == 1000
+
+
+@pytest.mark.parametrize("layout", ["vmap:1", "vmap:4", "vmap:8"])
+def test_the_vmap_layout_agrees_with_singles(layout: str) -> None:
+    rows = Rows({"v": np.arange(12, dtype=np.float32)})
+
+    def total_of(a: Any, shard: Any) -> Any:
+        import jax
+
+        def step(i: Any, t: Any) -> Any:
+            return t + shard.arrays["v"][shard.index[i]]
+
+        return {"update": {"x": a["x"] * jax.lax.fori_loop(jnp.int32(0), shard.count, step, jnp.float32(0))}}
+
+    function = toy("total", total_of)
+    sums = []
+    for chosen in ("scan", layout):
+        evaluator = Evaluator(layout=chosen)
+        base = payload(1, 2)
+        updates = [
+            evaluator.submit(function, (base, Shard(rows, np.arange(k % 12), 12)))["update"] for k in range(10)
+        ]
+        sums.append(evaluator.value(fold(submitting(evaluator), base, [(u, 1) for u in updates])))
+        if chosen != "scan":
+            width = int(layout.split(":")[1])
+            calls = -(-10 // width)
+            assert evaluator.counts.of(function.name).batches == 1
+            assert evaluator.counts.device_calls == calls + 1  # and one for the empty sum
+    for name in sums[0]:
+        np.testing.assert_allclose(sums[0][name], sums[1][name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["vmap", "vmap:0", "vmap:x", "pmap:2", ""])
+def test_unknown_layouts_are_refused(layout: str) -> None:
+    for make in (Evaluator, Eager):
+        with pytest.raises(ValueError, match="`scan` or `vmap:W`"):
+            make(layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        (1 << 31, ValueError),
+        (True, TypeError),
+        ("1", TypeError),
+        (None, TypeError),
+        ((1, 2, 3), TypeError),
+        ((1, -2), TypeError),
+        (np.zeros(2000, np.float32), TypeError),
+        (np.array(["a"]), TypeError),
+        (np.array([1 << 40]), ValueError),
+    ],
+)
+def test_arguments_no_function_takes_are_refused(argument: Any, error: type[Exception]) -> None:
+    for run in (Evaluator().submit, Eager().run):
+        with pytest.raises(error):
+            run(scale, (payload(1), argument))
+
+
+def test_numbers_are_narrowed_and_small_arrays_are_copied() -> None:
+    evaluator = Evaluator()
+    narrow = toy("narrow", lambda i, f, k, v: {"out": {"i": i, "f": f, "k": k, "v": v}})
+    values = np.array([1.0, 2.0])
+    out = evaluator.submit(narrow, (7, 0.1, (1, 2**32 - 1), values))["out"]
+    values[0] = 9
+    found = evaluator.value(out)
+    assert {name: a.dtype.str for name, a in found.items()} == {"i": "<i4", "f": "<f4", "k": "<u4", "v": "<f4"}
+    assert found["v"].tolist() == [1, 2]
+    assert found["k"].tolist() == [1, 2**32 - 1]
+
+
+def test_float64_results_and_float_sums_are_refused() -> None:
+    wide = toy("wide", lambda a: {"out": {"x": a["x"].astype(jnp.float64)}})
+    with pytest.raises(TypeError, match="float64"):
+        Evaluator().submit(wide, (payload(1),))
+    with pytest.raises(TypeError, match="group"):
+        Evaluator().submit(toy("bare", lambda a: a["x"]), (payload(1),))
+
+
+def test_a_deferred_payload_of_nowhere_is_refused() -> None:
+    out = Evaluator().submit(scale, (payload(1), 2.0))["out"]
+    with pytest.raises(TypeError, match="deferred"):
+        Eager().run(scale, (out, 2.0))
+
+
+OPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "scale", "job", "sum", "look", "want", "drop"]),
+        st.integers(0, 30),
+        st.integers(0, 30),
+        st.integers(0, 5),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+def interpret(ops: Any, world: Callable[..., Any], look: Callable[[Any], Any], want: Callable[[Any], Any]) -> list[Any]:
+    """A random program over payloads; returns all that is left and all that was looked at."""
+    held: list[Any] = [payload(1.0, -0.5), payload(0.25, 3.0)]
+    seen: list[Any] = []
+    for op, i, j, n in ops:
+        a, b = held[i % len(held)], held[j % len(held)]
+        if op == "add":
+            held.append(world(add, a, b)["out"])
+        elif op == "scale":
+            held.append(world(scale, a, 0.5 + n)["out"])
+        elif op == "job":
+            held.append(world(job, a, 0.1 * n)["update"])
+        elif op == "sum":
+            items = [(world(job, a, 0.2 * k)["update"], k + 1) for k in range(n)] + [(b, 2)]
+            held.append(world(mean.finish, fold(world, a, items))["mean"])
+        elif op == "look":
+            seen.append(look(a))
+        elif op == "want":
+            want(a)
+        elif len(held) > 2:
+            held.pop(2 + i % (len(held) - 2))
+    return seen + [look(a) for a in held]
+
+
+@settings(max_examples=60, deadline=None)
+@given(OPS, st.sampled_from([2, 3, 10, 4096]))
+def test_any_program_gives_the_bits_of_eager_computation(ops: Any, max_pending: int) -> None:
+    evaluator = Evaluator(max_pending=max_pending)
+    lazy = interpret(ops, submitting(evaluator), evaluator.value, evaluator.want)
+    eager = interpret(ops, running(Eager()), lambda a: a, lambda a: None)
+    assert len(lazy) == len(eager)
+    assert all(x == y for x, y in zip(lazy, eager, strict=True))
+    counts = evaluator.counts
+    assert 0 <= counts.jobs_wasted <= counts.jobs_executed <= counts.jobs_submitted
+
+
+def test_the_plan_is_part_of_what_is_compiled() -> None:
+    shared = Plan(scale, (), (), None, "scan")
+    assert shared == Plan(scale, (), (), None, "scan")
+    assert shared != Plan(scale, (), (), None, "vmap:2")

@@ -1,0 +1,95 @@
+"""Models: names, shapes, pure functions, and the errors for what cannot be one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from core.models import Model, from_nnx, model, models
+
+KEY = jax.random.key(3)
+
+
+def images(of: Model, size: int = 5) -> jax.Array:
+    return jax.random.normal(jax.random.key(7), (size, *of.input_shape), jnp.float32)
+
+
+def test_softmax_starts_at_zero_and_is_a_matrix_product() -> None:
+    softmax = model("softmax", input_shape=(8, 8), classes=10)
+    params = softmax.init(KEY)
+    assert {name: p.shape for name, p in params.items()} == {"dense.bias": (10,), "dense.kernel": (64, 10)}
+    assert all((p == 0).all() for p in params.values())
+    assert softmax.size == 650
+    x = images(softmax)
+    params = {"dense.kernel": jnp.ones((64, 10), jnp.float32), "dense.bias": jnp.arange(10, dtype=jnp.float32)}
+    expected = np.asarray(x).reshape(5, 64).sum(1, keepdims=True) + np.arange(10)
+    np.testing.assert_allclose(softmax.apply(params, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (9, 7, 3)])
+def test_the_cnn_and_its_reference_agree(shape: tuple[int, ...]) -> None:
+    cnn = model("cnn", input_shape=shape, classes=10)
+    params = cnn.init(KEY)
+    logits = cnn.apply(params, images(cnn))
+    assert logits.shape == (5, 10)
+    np.testing.assert_allclose(logits, cnn.reference(params, images(cnn)), rtol=1e-4, atol=1e-5)
+    assert np.std(np.asarray(logits)) > 0.01
+
+
+def test_models_are_values() -> None:
+    assert model("cnn", input_shape=(8, 8), classes=10) == model("cnn", input_shape=(8, 8), classes=10)
+    assert model("cnn", input_shape=(8, 8), classes=10) != model("cnn", input_shape=(8, 8), classes=10, hidden=16)
+    assert len({model("softmax", input_shape=(8, 8), classes=10) for _ in range(3)}) == 1
+    assert set(models()) == {"cnn", "softmax"}
+
+
+def test_the_initial_parameters_depend_on_the_key_alone() -> None:
+    cnn = model("cnn", input_shape=(8, 8), classes=10)
+    one, same, other = cnn.init(KEY), cnn.init(KEY), cnn.init(jax.random.key(4))
+    assert all((one[name] == same[name]).all() for name in one)
+    assert (one["out.kernel"] != other["out.kernel"]).any()
+
+
+class Perceptron(nnx.Module):  # type: ignore[misc]
+    def __init__(self, rngs: nnx.Rngs, *, input_shape: tuple[int, ...], classes: int, hidden: int = 4) -> None:
+        self.first = nnx.Linear(input_shape[0], hidden, rngs=rngs)
+        self.second = nnx.Linear(hidden, classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> Any:
+        return self.second(jnp.tanh(self.first(x)))
+
+
+class Normalised(nnx.Module):  # type: ignore[misc]
+    def __init__(self, rngs: nnx.Rngs, *, input_shape: tuple[int, ...], classes: int) -> None:
+        self.norm = nnx.BatchNorm(input_shape[0], rngs=rngs)
+
+
+def test_an_own_model_is_a_factory_of_modules() -> None:
+    own = from_nnx(Perceptron, name="own", input_shape=(6,), classes=3, hyper={"hidden": 5})
+    assert {name: s.shape for name, s in own.spec.items()} == {
+        "first.bias": (5,),
+        "first.kernel": (6, 5),
+        "second.bias": (3,),
+        "second.kernel": (5, 3),
+    }
+    named = model(f"{__name__}:Perceptron", input_shape=(6,), classes=3, hidden=5)
+    params = own.init(KEY)
+    assert (named.apply(params, images(own)) == own.apply(params, images(own))).all()
+
+
+def test_what_cannot_be_a_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="cnn, softmax"):
+        model("resnet", input_shape=(8, 8), classes=10)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        model("no_such_module:net", input_shape=(8, 8), classes=10)
+    with pytest.raises(ValueError, match="depth"):
+        model("cnn", input_shape=(8, 8), classes=10, depth=3)
+    with pytest.raises(ValueError, match="6×6"):
+        model("cnn", input_shape=(64,), classes=10)
+    with pytest.raises(ValueError, match="BatchStat"):
+        from_nnx(Normalised, name="norm", input_shape=(6,), classes=3)
