@@ -26,6 +26,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +36,6 @@ from core.actor import Actor, Context, Message, Start
 from core.deployment import Deployment, Placement
 from core.devices import link, profile
 from core.records import RunWriter
-from sim.node import Node
 from sim.world import World
 
 LATENCY_S = 0.02
@@ -100,14 +100,13 @@ def run_aivsim(actors: int, messages: int) -> tuple[int, float]:
     phone, wifi = profile("phone_mid"), link("wifi_home")
     with tempfile.TemporaryDirectory() as directory:
         writer = RunWriter(Path(directory))
-        world = World(Deployment(placements=(), main="", messages=(Data, Ask, Answer)), writer, None)  # type: ignore[arg-type]
-        world.delays_s["local"] = {"local": 0.0}
-        for i, name in enumerate(names):
-            kind = Client if i % 2 else Server
-            placement = Placement(name=name, make=lambda i=i, kind=kind: kind(i, names), profile=phone, link=wifi)  # type: ignore[misc]
-            world.nodes[name] = Node(world, placement)
-        for node in world.nodes.values():
-            world.start(node)
+        placements = tuple(
+            Placement(name=name, make=partial(Client if i % 2 else Server, i, names), profile=phone, link=wifi)
+            for i, name in enumerate(names)
+        )
+        deployment = Deployment(placements=placements, main="", messages=(Data, Ask, Answer))
+        world = World(deployment, writer, None)  # type: ignore[arg-type]  # nothing is computed
+        world.populate()
         began = time.process_time()
         until = 0.0
         while writer.message_count < messages:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ import msgspec
 
 import real_runtime
 from core.deployment import Deployment
+from core.records import RunWriter, merge
 from real_runtime import credentials
 from real_runtime.book import Book, Entry
 from real_runtime.progress import BEGUN, Progress
@@ -47,8 +49,8 @@ class LaunchError(Exception):
 class Outcome:
     """A run that has ended as it should."""
 
-    #: Folders with the records of the nodes, by node.
-    records: dict[str, Path]
+    #: The actors of each node.
+    nodes: dict[str, tuple[str, ...]]
     #: Nodes that did not live to the end.
     lost: tuple[str, ...]
     wall_s: float
@@ -98,12 +100,13 @@ async def run(
     node_arguments: Sequence[str],
     processes: int,
     directory: Path,
+    writer: RunWriter,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """Run a deployment in `processes` processes; `node_arguments` let them build the same one.
+    """Run a deployment in `processes` processes; `node_arguments` (of `real_runtime.node`) let them build the same one.
 
-    `directory/nodes` gets a log and a folder of records for each node. Raises `LaunchError`; on cancellation all
-    nodes end before this returns.
+    `directory/nodes` keeps a log of each node; the records of all go to `writer`, also if the run fails or is
+    cancelled, before which all nodes have ended. Raises `LaunchError`, and `RecordsError` if records cannot be written.
     """
     began_s = time.monotonic()
     hosted = partition(deployment, processes)
@@ -117,20 +120,27 @@ async def run(
         }
         Book(os.urandom(8).hex(), entries).save(private / "book.json")
         nodes: list[_Node] = []
-        try:
-            with _terminable():
+        with _terminable():
+            try:
                 for node in hosted:
                     start = _start(node, listeners[node], private, directory, node_arguments)
                     nodes.append(_Node(node, await start, directory / "nodes" / f"{node}.log", on_progress))
                 # The nodes hold the sockets now: the port of one that dies must refuse.
                 sockets.close()
                 lost = await _supervise(nodes)
-        except BaseException:
-            await _end(nodes, patience_s=0.0)
-            raise
-        await _end(nodes, patience_s=GRACE_S)
-    records = {node: directory / "nodes" / node for node in hosted}
-    return Outcome(records, tuple(lost), time.monotonic() - began_s)
+                await _end(nodes, patience_s=GRACE_S)
+            finally:
+                # Does nothing after a good end.
+                await _end(nodes, patience_s=0.0)
+                _gather([directory / "nodes" / node for node in hosted], writer)
+    return Outcome(hosted, tuple(lost), time.monotonic() - began_s)
+
+
+def _gather(folders: Sequence[Path], writer: RunWriter) -> None:
+    """Move the nodes' records into those of the run."""
+    merge(folders, writer)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,9 @@ class LinkEvents(Protocol):
     def detached(self, link: Link) -> None:
         """The connection has ended without a goodbye."""
 
+    def crashed(self, error: BaseException) -> None:
+        """Something failed that has nothing to do with the connection."""
+
 
 class Link:
     """The queue and the connection, if there is one, of one stream to one peer."""
@@ -198,7 +201,7 @@ class Link:
         writer.transport.abort()
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, OSError | asyncio.IncompleteReadError):
-                raise outcome
+                self._events.crashed(outcome)
         if mine and not farewell and outcomes[0] is not True:
             self._events.detached(self)
 

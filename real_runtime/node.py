@@ -1,6 +1,6 @@
 """`python -P -m real_runtime.node`: one process of a real run, hosting the actors that the address book gives it.
 
-By hand, on several machines: make credentials and an address book (`python -P -m real_runtime.credentials`), give each
+By hand, on several machines: make credentials and an address book (`python -P -m real_runtime.provision`), give each
 machine the book, `authority.crt` and its own `NODE.crt` and `NODE.key`, and start every node with the same scenario.
 The run begins when all are connected, and ends for all when the main actor has ended.
 """
@@ -19,13 +19,13 @@ from pathlib import Path
 import click
 
 from core.deployment import Deployment
-from core.records import RunWriter
+from core.records import RecordsError, RunWriter
 from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
-from real_runtime.world import PATIENCE_S, NotAdmitted, RunFailed, World
+from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
 
 
 def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
@@ -35,6 +35,10 @@ def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
     from core.scenario import load
 
     return deployment(load(name, settings))
+
+
+#: Seconds between two times that records go to the disk.
+FLUSH_S = 10.0
 
 
 def from_function(path: str) -> Deployment:
@@ -60,7 +64,7 @@ async def serve(
     launched: bool,
     patience_s: float,
 ) -> None:
-    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`, `OSError`; cancelled by signals."""
+    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`; cancelled by signals."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
@@ -71,6 +75,7 @@ async def serve(
         loop.add_reader(sys.stdin.fileno(), _lifeline, task)
     processor = Processor(deployment.layout)
     writer = RunWriter(records)
+    flushing = loop.create_task(_flush(writer))
     try:
         world = World(
             deployment,
@@ -88,8 +93,16 @@ async def serve(
     finally:
         if launched:
             loop.remove_reader(sys.stdin.fileno())
+        flushing.cancel()
         writer.close()
         processor.close()
+
+
+async def _flush(writer: RunWriter) -> None:
+    """Write down now and then what there is, so that little is lost with a node that is killed."""
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        writer.flush()
 
 
 def _lifeline(task: asyncio.Task[None]) -> None:
@@ -143,14 +156,9 @@ def main(
                 patience_s=patience,
             )
         )
-    except (books.BookError, CredentialsError, NotAdmitted) as error:
+    except (books.BookError, CredentialsError, CannotListen, NotAdmitted) as error:
         _fail(2, str(error))
-    except OSError as error:
-        entry = book.nodes[node]
-        _fail(
-            2, f"node {node} cannot listen on {entry.host}:{entry.port} or write its records: {error.strerror or error}"
-        )
-    except RunFailed as error:
+    except (RunFailed, RecordsError) as error:
         _fail(1, str(error))
     except (asyncio.CancelledError, KeyboardInterrupt):
         _fail(130, "interrupted")

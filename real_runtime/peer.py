@@ -135,6 +135,9 @@ class Peer:
         if not self.gone and not self._left_if_all_said_goodbye():
             self._carrier.dial(self, link.stream)
 
+    def crashed(self, error: BaseException) -> None:
+        self._carrier.events.crashed(error)
+
     def _left_if_all_said_goodbye(self) -> bool:
         bulk = self.links[BULK]
         if CONTROL in self._goodbyes and (BULK in self._goodbyes or not bulk.attached):

@@ -142,9 +142,10 @@ class Transport:
         began_s = loop.time()
         pause_s = FIRST_PAUSE_S
         refusals = 0
+        limit_s = self.silence_s if peer.met else self.patience_s
         while True:
             try:
-                async with asyncio.timeout(GREETING_S):
+                async with asyncio.timeout(max(min(GREETING_S, began_s + limit_s - loop.time()), FIRST_PAUSE_S)):
                     await self._greet(peer, stream)
                 return None
             except ConnectionRefusedError:
@@ -161,8 +162,7 @@ class Transport:
                 refusals = 0
             except (OSError, TimeoutError, asyncio.IncompleteReadError, WireError):
                 refusals = 0
-            waited_s = loop.time() - began_s
-            if waited_s > (self.silence_s if peer.met else self.patience_s) or (peer.met and refusals >= REFUSALS):
+            if loop.time() - began_s >= limit_s or (peer.met and refusals >= REFUSALS):
                 return self.lose(peer, lost=True)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)

@@ -8,6 +8,7 @@ they are encoded and decoded, and count the same bytes.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 import sys
@@ -39,6 +40,10 @@ GRACE_S: Final = 3.0
 
 class RunFailed(Exception):
     """The run cannot begin or go on; the message says why, `__cause__` is an actor's exception if one did it."""
+
+
+class CannotListen(RunFailed):
+    """The address of this node cannot be listened on."""
 
 
 class NotAdmitted(RunFailed):
@@ -116,8 +121,13 @@ class World:
     # The run.
 
     async def run(self, listener: socket.socket | tuple[str, int]) -> None:
-        """Take part from the first greeting to the goodbye. Raises `RunFailed`, or `OSError` if it cannot listen."""
-        await self.transport.listen(listener)
+        """Take part from the first greeting to the goodbye. Raises `RunFailed`."""
+        try:
+            await self.transport.listen(listener)
+        except OSError as error:
+            where = "its socket" if isinstance(listener, socket.socket) else f"{listener[0]}:{listener[1]}"
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+            raise CannotListen(f"node {self.node} cannot listen on {where}: {why}") from None
         leader = self.node == self._main_node
         try:
             await self._meet(leader)

@@ -206,6 +206,7 @@ class Cell(Context):
         "runs",
         "task",
         "tasks",
+        "transmit",
         "world",
     )
 
@@ -213,13 +214,15 @@ class Cell(Context):
         kind = type(actor)
         self.world = world
         self.node = node
+        self.transmit = node.transmit
         self.actor = actor
         self.accepts = world.accepts(kind)
         self.bound = kind.mailbox
         self.concurrent = kind.concurrent
         self.runs = kind.defines("run")
-        self.busy = False
         self.draining = False
+        #: Busy with a handler; an actor with a life of its own is always busy.
+        self.busy = False
         #: Messages that wait; made when the first does.
         self.inbox: deque[Message] | None = None
         self.pending: dict[int, Task] = {}
@@ -242,15 +245,15 @@ class Cell(Context):
 
     def take(self, message: Message) -> None:
         """Give a message to the actor, now or when it is free."""
-        if self.runs:
+        if self.busy:
             task = self.receiver
-            if task is None:
-                self._keep(message)
-            else:
+            if task is not None:
                 self.receiver = None
                 task.resume(task.send, message)
-        elif self.busy:
-            self._keep(message)
+            elif self.inbox is None:
+                self.inbox = deque((message,))
+            else:
+                self.inbox.append(message)
         elif self.concurrent:
             task = Task(self.world.env, self.actor.handle(self, message), self._concurrent_ended)
             self.tasks[task] = None
@@ -272,11 +275,6 @@ class Cell(Context):
             task.send = coroutine.send
             task.throw = coroutine.throw
             task.suspend(wait)
-
-    def _keep(self, message: Message) -> None:
-        if self.inbox is None:
-            self.inbox = deque()
-        self.inbox.append(message)
 
     def take_reply(self, task: Task, message: Message) -> None:
         """Give a reply to the task that waits for it; it goes round the mailbox."""
@@ -365,15 +363,14 @@ class Cell(Context):
         return Group(self.world.env, self._spawned)
 
     def send(self, to: str, message: Message) -> Awaitable[None]:
-        node = self.node
         if message.sender:
-            if message.sender != node.name or message.correlation:
+            if message.sender != self.node.name or message.correlation:
                 message = copy_of(message)
-                force_setattr(message, "sender", node.name)
+                force_setattr(message, "sender", self.node.name)
                 force_setattr(message, "correlation", 0)
         else:
-            force_setattr(message, "sender", node.name)
-        node.transmit(to, message)
+            force_setattr(message, "sender", self.node.name)
+        self.transmit(to, message)
         return DONE
 
     def request(self, to: str, message: Message, *, timeout: float) -> Awaitable[Message]:

@@ -104,7 +104,7 @@ class Dormant:
             node.device.from_row(self._devices[index].tolist())
             node.arm()
         else:
-            node.note("start")
+            node.introduce()
         self.awake[index] = world.nodes[placement.name] = node
         world.live += 1
         return node

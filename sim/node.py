@@ -29,7 +29,7 @@ from core.devices import (
     ThrottleChanged,
     Work,
 )
-from core.records.rows import DeviceRow, EnergyRow, JobRow
+from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
 from core.wire import PREFIX_BYTES, copy_of, encode_header, payload_fields
 from sim.cell import Computation
 from sim.network.sharing import SharedLink
@@ -58,6 +58,7 @@ class Node:
     """Device, link and actor; see the module."""
 
     __slots__ = (
+        "_device",
         "_downlink",
         "_uplink",
         "armed_s",
@@ -66,7 +67,6 @@ class Node:
         "channels",
         "control_free_s",
         "delays_s",
-        "device",
         "dormant",
         "down_s_per_byte",
         "env",
@@ -81,14 +81,17 @@ class Node:
         "name",
         "next_entry",
         "nodes",
+        "parcel_bytes",
         "placement",
         "queue",
-        "region",
+        "received_bytes",
         "rows",
+        "sent_bytes",
         "state",
         "unanswered",
         "up_s_per_byte",
         "world",
+        "zone",
     )
 
     def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
@@ -105,9 +108,10 @@ class Node:
         #: The population it belongs to and its number there.
         self.dormant = dormant
         self.index = index
-        self.region = placement.region
+        self.zone = world.zones[placement.region]
         self.latency_s = link.latency_s
-        self.delays_s: dict[str, float] = world.delays_s[placement.region]
+        #: Delay to each zone's exchange, the own access link included.
+        self.delays_s = [link.latency_s + delay for delay in world.delays_s[self.zone]]
         up, down = link.up_bytes_per_s * (1 - link.loss), link.down_bytes_per_s * (1 - link.loss)
         self.up_s_per_byte = 1 / up
         self.down_s_per_byte = 1 / down
@@ -115,7 +119,10 @@ class Node:
         self._downlink: SharedLink | None = None
         self.channels = Channels()
         self.control_free_s = 0.0
-        self.device = Device(
+        #: Bytes since the device last counted its energy; it gets to know them through `device`.
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._device = Device(
             placement.profile,
             now=world.env._now,
             link_kind=link.kind,
@@ -124,6 +131,7 @@ class Node:
             ambient_c=placement.ambient_c,
             speed=placement.speed,
         )
+        self.parcel_bytes = self._device.radio_parcel_bytes
         self.cell: Cell | None = None
         self.state = UP
         #: Link faults in force; the link is up when none is.
@@ -138,6 +146,13 @@ class Node:
         self.held_out: deque[tuple[str, Message]] | None = None
         self.held_in: deque[tuple[Message, int, float]] | None = None
         self.arm()
+
+    @property
+    def device(self) -> Device:
+        """The device, with all bytes counted so far; after a call that changes it, `arm` follows."""
+        device = self._device
+        device.sent_bytes, device.received_bytes = self.sent_bytes, self.received_bytes
+        return device
 
     @property
     def uplink(self) -> SharedLink:
@@ -159,7 +174,7 @@ class Node:
 
     def path_delay_s(self, receiver: Node) -> float:
         """One-way delay to another node: both access links and the Internet between their regions."""
-        return self.latency_s + self.delays_s[receiver.region] + receiver.latency_s
+        return self.delays_s[receiver.zone] + receiver.latency_s
 
     # What follows is done for every message: written for speed.
 
@@ -186,11 +201,10 @@ class Node:
         if peer.down_s_per_byte > pace:
             pace = peer.down_s_per_byte
         self.control_free_s = now = now + size * pace
-        device = self.device
-        device.sent_bytes = count = device.sent_bytes + size
-        if count >= device.radio_parcel_bytes:
+        self.sent_bytes = count = self.sent_bytes + size
+        if count >= self.parcel_bytes:
             self.settle()
-        at = now + self.latency_s + self.delays_s[peer.region] + peer.latency_s
+        at = now + self.delays_s[peer.zone] + peer.latency_s
         heappush(self.queue, (at, NORMAL, self.next_entry(), peer, message, size, sent))
 
     def deliver(self, message: Message, size: int, sent: float) -> None:
@@ -198,9 +212,8 @@ class Node:
         if self.state:
             self._deliver_slowly(message, size, sent)
             return
-        device = self.device
-        device.received_bytes = count = device.received_bytes + size
-        if count >= device.radio_parcel_bytes:
+        self.received_bytes = count = self.received_bytes + size
+        if count >= self.parcel_bytes:
             self.settle()
         cell = self.cell
         if cell is None:
@@ -299,15 +312,17 @@ class Node:
 
     def count_sent(self, size_bytes: int) -> None:
         """Bytes have left through the radio."""
-        self.device.sent_bytes += size_bytes
-        if self.device.sent_bytes >= self.device.radio_parcel_bytes:
+        self.sent_bytes += size_bytes
+        if self.sent_bytes >= self.parcel_bytes:
             self.settle()
 
     # The device's own events.
 
     def arm(self) -> None:
         """See to it that the device's next event happens."""
-        at = self.device.next_timer()
+        device = self._device
+        self.sent_bytes, self.received_bytes = device.sent_bytes, device.received_bytes
+        at = device.next_timer()
         if at != self.armed_s:
             if self.armed_s < inf:
                 self.generation += 1
@@ -388,6 +403,21 @@ class Node:
                 charging=reading.charging,
             ),
         )
+
+    def introduce(self) -> None:
+        """Record where the actor lives and how its device begins."""
+        placement = self.placement
+        battery = placement.profile.battery
+        self.world.record(
+            self.name,
+            PlacementRow(
+                profile=placement.profile.name,
+                link=placement.link.name,
+                region=placement.region,
+                battery_j=None if battery is None else battery.energy_j,
+            ),
+        )
+        self.note("start")
 
     def close(self) -> None:
         """The run is over: settle, and record the energy."""

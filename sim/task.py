@@ -131,11 +131,13 @@ class Task:
             while wait is CURRENT:
                 wait = self.send(self)
         except StopIteration as stop:
-            self._end(stop.value, None)
+            self.send = self.throw = None
+            self.ended(self, stop.value, None)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as problem:  # noqa: BLE001  whatever it is, it is handed to the parent
-            self._end(None, problem)
+            self.send = self.throw = None
+            self.ended(self, None, problem)
         else:
             self.suspend(wait)
 
@@ -158,10 +160,6 @@ class Task:
                 _EventWait(wait).arm(self)
         else:
             self.resume(self.throw, TypeError(f"an actor awaits methods of its context, not {wait!r}"))
-
-    def _end(self, result: Any, error: BaseException | None) -> None:
-        self.send = self.throw = None
-        self.ended(self, result, error)
 
     def throw_in(self, error: BaseException) -> None:
         """Throw `error` at the present await, now; only from the event loop, never from a task's own code."""

@@ -82,7 +82,9 @@ class World:
                 *(population.regions for population in deployment.populations)
             )
         )
-        self.delays_s = {a: {b: deployment.delay_s(a, b) for b in regions} for a in regions}
+        #: Numbers of the regions in use, and the delays between them.
+        self.zones = {region: zone for zone, region in enumerate(regions)}
+        self.delays_s = [[deployment.delay_s(a, b) for b in regions] for a in regions]
         self.populations = {population.name: Dormant(self, population) for population in deployment.populations}
         #: Nodes of populations that are awake.
         self.live = 0
@@ -102,15 +104,7 @@ class World:
 
     def run(self) -> None:
         """Run until the main actor ends. Raises `ActorFailed` or `Deadlock`; what was recorded stays."""
-        for placement in self.deployment.placements:
-            node = self.nodes[placement.name] = Node(self, placement)
-            node.note("start")
-        for node in list(self.nodes.values()):
-            self.start(node)
-        for dormant in self.populations.values():
-            dormant.start()
-        for fault in self.deployment.faults:
-            _At(self.env, fault.at_s, partial(self._fault, fault))
+        self.populate()
         try:
             self.env.run()
             if self.error is not None:
@@ -123,6 +117,18 @@ class World:
                 )
         finally:
             self._close()
+
+    def populate(self) -> None:
+        """Make the nodes and arrange for the starts and the faults."""
+        for placement in self.deployment.placements:
+            node = self.nodes[placement.name] = Node(self, placement)
+            node.introduce()
+        for node in list(self.nodes.values()):
+            self.start(node)
+        for dormant in self.populations.values():
+            dormant.start()
+        for fault in self.deployment.faults:
+            _At(self.env, fault.at_s, partial(self._fault, fault))
 
     def _close(self) -> None:
         for node in self.nodes.values():

@@ -38,7 +38,7 @@ class Aggregation:
 
     `init(template) -> {"sum"}`: an empty sum for updates shaped like the template.
     `accumulate(sum, update, weight) -> {"sum"}`: one more update, of an int weight (its number of examples).
-    `finish(sum) -> {"mean", "count"}`: the mean, float32, and `weight` (int64), `accepted`, `rejected` (int32).
+    `finish(sum) -> {"mean", "count"}`: the mean, float32, and `weight` (int64), `accepted`, `not_finite` (int32; rejected for whichever reason).
     """
 
     name: str
@@ -98,7 +98,8 @@ def exact_mean(weight_bound: int) -> Aggregation:
             for name, array in total.items()
             if name.startswith(_PREFIX)
         }
-        return {"mean": mean, "count": {name: total[name] for name in ("weight", "accepted", "rejected")}}
+        counts = {"weight": weight, "accepted": total["accepted"], "not_finite": total["rejected"]}
+        return {"mean": mean, "count": counts}
 
     hyper = (exponent,)
     return Aggregation(

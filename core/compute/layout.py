@@ -121,7 +121,7 @@ def _scan(plan: Plan, capacity: int) -> Program:
 
 
 def _vmap(plan: Plan, capacity: int) -> Program:
-    single = jax.vmap(_single(plan), in_axes=(None, 0))
+    single = jax.vmap(_single(plan), in_axes=(None, 0), axis_size=capacity)
     fold = plan.fold
 
     def program(count: jax.Array, shared: Any, each: Any, weights: Any, total: Any) -> tuple[Any, Any]:

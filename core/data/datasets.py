@@ -68,7 +68,7 @@ def load_npz(path: str | Path) -> Dataset:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {key: arrays[key] for key in ("x", "y", "client") if key in arrays.files}
             present = sorted(arrays.files)
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:

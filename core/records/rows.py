@@ -1,4 +1,4 @@
-"""The tables of a run: one struct a table, typed, units in the column names, a line of documentation each.
+"""The tables of a run: one struct a table, typed, units in the column names, each column documented.
 
 `time_s` and `actor` are added by the world that records the row. A field declared `… | Payload` may hold a
 payload that is not computed yet; it stands for the array of the payload that is named like the field.
@@ -7,9 +7,10 @@ Tables whose name begins with `host_` hold what the clock of the machine measure
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from core.wire import Payload
 
@@ -21,170 +22,188 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageRow(Row, frozen=True, kw_only=True):
-    """A delivered message: who said what to whom, when it left and arrived, and the bytes of its frame."""
+    """A delivered message, in order of delivery. This table has no `time_s` and `actor` beside its own columns."""
 
     table: ClassVar[str] = "messages"
-    sent_s: float
-    delivered_s: float
-    sender: str
-    receiver: str
-    type: str
-    size_bytes: int
+    sent_s: Annotated[float, Meta(description="When its sender handed it to the network, s of the study.")]
+    delivered_s: Annotated[float, Meta(description="When its last byte was with the receiver, s of the study.")]
+    sender: Annotated[str, Meta(description="The actor that sent it.")]
+    receiver: Annotated[str, Meta(description="The actor that got it.")]
+    type: Annotated[str, Meta(description="Class name of the message.")]
+    size_bytes: Annotated[int, Meta(description="Bytes of its frame, as on a socket before TLS.")]
 
 
 class UndeliveredRow(Row, frozen=True, kw_only=True):
-    """A message that did not reach a handler. `reason`: full, unexpected, gone, oversized, malformed, version,
-    truncated, late (a reply nobody waits for any more), device (the sender's or receiver's device stopped)."""
+    """A message that did not reach a handler."""
 
     table: ClassVar[str] = "undelivered"
-    sender: str
-    receiver: str
-    type: str
-    size_bytes: int
-    reason: str
+    sender: Annotated[str, Meta(description="The actor that sent it.")]
+    receiver: Annotated[str, Meta(description="The actor that it was for.")]
+    type: Annotated[str, Meta(description="Class name of the message; empty if it could not be read.")]
+    size_bytes: Annotated[int, Meta(description="Bytes of its frame.")]
+    reason: Annotated[
+        str,
+        Meta(
+            description="full, unexpected, gone, oversized, malformed, version, truncated, late (a reply nobody waits "
+            "for any more), device (the sender's or receiver's device stopped)."
+        ),
+    ]
+
+
+class PlacementRow(Row, frozen=True, kw_only=True):
+    """Where an actor lives: its device's class and access link. One row an actor, at time 0."""
+
+    table: ClassVar[str] = "placements"
+    profile: Annotated[str, Meta(description="Class of the device.")]
+    link: Annotated[str, Meta(description="Name of the access link.")]
+    region: Annotated[str, Meta(description="Region of the Internet that it is in.")]
+    battery_j: Annotated[float | None, Meta(description="Energy of the full battery, J; null without one.")]
 
 
 class RoundRow(Row, frozen=True, kw_only=True):
-    """One round of a training job. `outcome`: aggregated, or abandoned (fewer results than `min_participants`).
-
-    `not_finite` counts accepted updates that the exact sum left out: NaN, infinite or out of its range.
-    """
+    """One round of a training job, recorded when it ends."""
 
     table: ClassVar[str] = "rounds"
-    round: int
-    started_s: float
-    ended_s: float
-    available: int
-    selected: int
-    accepted: int
-    late: int
-    lost: int
-    declined: int
-    rejected: int
-    not_finite: int | Payload
-    examples: int
-    outcome: str
+    round: Annotated[int, Meta(description="Number, from 1.")]
+    started_s: Annotated[float, Meta(description="When clients were selected, s of the study.")]
+    ended_s: Annotated[float, Meta(description="When the model was updated or the round given up, s of the study.")]
+    available: Annotated[int, Meta(description="Clients known at its start.")]
+    selected: Annotated[int, Meta(description="Clients asked to train.")]
+    accepted: Annotated[int, Meta(description="Updates taken.")]
+    late: Annotated[int, Meta(description="Clients whose result had not come when the round ended.")]
+    lost: Annotated[int, Meta(description="Clients that went away or started anew.")]
+    declined: Annotated[int, Meta(description="Clients whose device did not allow training.")]
+    rejected: Annotated[int, Meta(description="Updates refused: not of the model's shape, or impossible weights.")]
+    not_finite: Annotated[
+        int | Payload,
+        Meta(description="Accepted updates that the exact sum left out: NaN, infinite or out of its range."),
+    ]
+    examples: Annotated[int, Meta(description="Training examples behind the accepted updates.")]
+    outcome: Annotated[str, Meta(description="aggregated, or abandoned (fewer results than `min_participants`).")]
 
 
 class ParticipationRow(Row, frozen=True, kw_only=True):
-    """One decision or event about one client in one round.
-
-    `event`: selected, training (it accepted the work), accepted (its update went into the model), late, lost,
-    declined, rejected (its update was not finite or of another shape). `detail` says why.
-    """
+    """One decision or event about one client in one round."""
 
     table: ClassVar[str] = "participation"
-    round: int
-    client: str
-    event: str
-    detail: str = ""
+    round: Annotated[int, Meta(description="Number of the round.")]
+    client: Annotated[str, Meta(description="The actor it is about.")]
+    event: Annotated[
+        str,
+        Meta(
+            description="selected, training (it took the work on), accepted (its update went into the model), late, "
+            "lost, declined, rejected (its update was not of the model's shape)."
+        ),
+    ]
+    detail: Annotated[str, Meta(description="Why.")] = ""
 
 
 class ClientRow(Row, frozen=True, kw_only=True):
     """What a client reported of its local training."""
 
     table: ClassVar[str] = "clients"
-    round: int
-    client: str
-    examples: int
-    steps: int
-    seconds: float
-    loss: float | Payload
+    round: Annotated[int, Meta(description="Number of the round.")]
+    client: Annotated[str, Meta(description="The actor that trained.")]
+    examples: Annotated[int, Meta(description="Its training examples.")]
+    steps: Annotated[int, Meta(description="Optimiser steps it made.")]
+    seconds: Annotated[float, Meta(description="How long it took, s of the study.")]
+    loss: Annotated[float | Payload, Meta(description="Mean training loss; null if it was never computed.")]
 
 
 class EvaluationRow(Row, frozen=True, kw_only=True):
     """The global model on the pooled held-out examples."""
 
     table: ClassVar[str] = "evaluations"
-    round: int
-    examples: int
-    accuracy: float | Payload
-    loss: float | Payload
+    round: Annotated[int, Meta(description="The round that made the model.")]
+    examples: Annotated[int, Meta(description="Held-out examples.")]
+    accuracy: Annotated[float | Payload, Meta(description="Share classified rightly; null if never computed.")]
+    loss: Annotated[float | Payload, Meta(description="Mean loss; null if it was never computed.")]
 
 
 class JobRow(Row, frozen=True, kw_only=True):
-    """A computation on a device, modelled (or, on a host as its own device, measured).
-
-    `joules` is the energy of the processor above idle. `outcome`: done, cancelled, crash or battery_empty.
-    """
+    """A computation on a device, modelled (or, on a host as its own device, measured), recorded at its end."""
 
     table: ClassVar[str] = "jobs"
-    function: str
-    started_s: float
-    seconds: float
-    flops: float
-    steps: int
-    joules: float
-    outcome: str
+    function: Annotated[str, Meta(description="Name of the function.")]
+    started_s: Annotated[float, Meta(description="When the device began with it, s of the study.")]
+    seconds: Annotated[float, Meta(description="How long the device worked on it, s of the study.")]
+    flops: Annotated[float, Meta(description="Floating-point operations of the reference steps.")]
+    steps: Annotated[int, Meta(description="Steps of the reference.")]
+    joules: Annotated[float, Meta(description="Energy of the processor above idle, J.")]
+    outcome: Annotated[str, Meta(description="done, cancelled, crash or battery_empty.")]
 
 
 class DeviceRow(Row, frozen=True, kw_only=True):
-    """State of a device at one of its events. `event`: start, job_start, job_end, throttle, charging, on_battery,
-    battery_full, battery_empty, link_down, link_up, crash, restart, end."""
+    """State of a device at one of its events."""
 
     table: ClassVar[str] = "devices"
-    event: str
-    battery_level: float | None
-    soc_temperature_c: float | None
-    case_temperature_c: float | None
-    speed: float
-    charging: bool
+    event: Annotated[
+        str,
+        Meta(
+            description="start, job_start, job_end, throttle, charging, on_battery, battery_full, battery_empty, "
+            "link_down, link_up, crash, restart, end."
+        ),
+    ]
+    battery_level: Annotated[float | None, Meta(description="Charge, 0 to 1; null without a battery.")]
+    soc_temperature_c: Annotated[float | None, Meta(description="Temperature of the processor, °C.")]
+    case_temperature_c: Annotated[float | None, Meta(description="Temperature of the case (skin), °C.")]
+    speed: Annotated[float, Meta(description="Speed now over that of its class, throttling included.")]
+    charging: Annotated[bool, Meta(description="Whether it is on external power.")]
 
 
 class EnergyRow(Row, frozen=True, kw_only=True):
-    """Energy of a device over the whole run, by component.
-
-    `component`: idle, processor, radio_send, radio_receive (what drew it); battery, mains (where it came from);
-    charger_loss, stored (what charging lost and put into the battery). Draws = battery + mains.
-    """
+    """Energy of a device over the whole run, by component. Draws = battery + mains."""
 
     table: ClassVar[str] = "energy"
-    component: str
-    joules: float
+    component: Annotated[
+        str,
+        Meta(
+            description="idle, processor, radio_send, radio_receive (what drew it); battery, mains (where it came "
+            "from); charger_loss, stored (what charging lost and put into the battery)."
+        ),
+    ]
+    joules: Annotated[float, Meta(description="Energy, J.")]
 
 
 class FaultRow(Row, frozen=True, kw_only=True):
     """A fault that the scenario asked for, or a failure inside an actor."""
 
     table: ClassVar[str] = "faults"
-    kind: str
-    detail: str = ""
+    kind: Annotated[str, Meta(description="link_down, crash, actor_failed, node_lost, node_refused, …")]
+    detail: Annotated[str, Meta(description="More about it.")] = ""
 
 
 class HostOverrunRow(Row, frozen=True, kw_only=True):
-    """The machine was slower than the device it emulates: the job's modelled and measured seconds (by the wall)."""
+    """The machine was slower than the device it emulates."""
 
     table: ClassVar[str] = "host_overruns"
-    function: str
-    modelled_s: float
-    measured_s: float
+    function: Annotated[str, Meta(description="Name of the function.")]
+    modelled_s: Annotated[float, Meta(description="How long the device would have taken, wall s.")]
+    measured_s: Annotated[float, Meta(description="How long this machine took, wall s.")]
 
 
 class HostNodeRow(Row, frozen=True, kw_only=True):
-    """What a process of the real world cost: processor seconds, peak memory, bytes on sockets.
-
-    `handshake_bytes` and `heartbeat_bytes` are not part of any message's frame.
-    """
+    """What a process of the real world cost; handshakes and heartbeats are part of no message's frame."""
 
     table: ClassVar[str] = "host_nodes"
-    process: str
-    cpu_s: float
-    peak_rss_bytes: int
-    frame_bytes_sent: int
-    frame_bytes_received: int
-    heartbeat_bytes: int
-    handshakes: int
-    reconnections: int
+    process: Annotated[str, Meta(description="Name of the node.")]
+    cpu_s: Annotated[float, Meta(description="Processor time, s.")]
+    peak_rss_bytes: Annotated[int, Meta(description="Largest resident memory.")]
+    frame_bytes_sent: Annotated[int, Meta(description="Bytes of messages' frames sent to other nodes.")]
+    frame_bytes_received: Annotated[int, Meta(description="Bytes of messages' frames received from other nodes.")]
+    heartbeat_bytes: Annotated[int, Meta(description="Bytes that keep connections alive and confirm frames.")]
+    handshakes: Annotated[int, Meta(description="TLS connections made.")]
+    reconnections: Annotated[int, Meta(description="Connections made again after a loss.")]
 
 
 class HostRunRow(Row, frozen=True, kw_only=True):
-    """What the run cost on this machine."""
+    """What a phase of the run cost on this machine."""
 
     table: ClassVar[str] = "host_run"
-    phase: str
-    wall_s: float
-    cpu_s: float
-    peak_rss_bytes: int
+    phase: Annotated[str, Meta(description="Name of the phase.")]
+    wall_s: Annotated[float, Meta(description="By the clock, s.")]
+    cpu_s: Annotated[float, Meta(description="Processor time of all processes, s.")]
+    peak_rss_bytes: Annotated[int, Meta(description="Largest resident memory so far.")]
 
 
 TABLES: dict[str, type[Row]] = {
@@ -192,6 +211,7 @@ TABLES: dict[str, type[Row]] = {
     for row in (
         MessageRow,
         UndeliveredRow,
+        PlacementRow,
         RoundRow,
         ParticipationRow,
         ClientRow,

@@ -12,7 +12,7 @@ import math
 from typing import ClassVar
 
 from core.actor import Actor, Context, DeadlineExceeded, Message, Payload, PeerGone
-from core.aggregation import Linear
+from core.aggregation import exact_mean
 from core.learning import Algorithm
 from core.records import ClientRow, EvaluationRow, ParticipationRow, RoundRow
 from core.roles.messages import (
@@ -123,8 +123,8 @@ class Coordinator(Actor):
                 ),
             )
         # The bound holds for whoever may take part, so that it does not depend on who arrives.
-        linear = Linear(weight_bound=sum(self.pool[client] for client in tally.waiting))
-        total: Payload = (await ctx.compute(linear.init(params.spec)))["sum"]
+        exact = exact_mean(max(1, sum(self.pool[client] for client in tally.waiting)))
+        total: Payload = (await ctx.compute(exact.init, params))["sum"]
         detail = "enough results had come"
         while tally.waiting and tally.accepted < plan.max_participants:
             # The deadline is for waiting only: a sum that has begun is never cut short.
@@ -134,7 +134,7 @@ class Coordinator(Actor):
                 detail = f"no result within {plan.deadline_s:g} s"
                 break
             if isinstance(message, TrainResult) and self._usable(ctx, tally, message, params):
-                total = (await ctx.compute(linear.accumulate, total, message.update, message.examples))["sum"]
+                total = (await ctx.compute(exact.accumulate, total, message.update, message.examples))["sum"]
             else:
                 self._note(ctx, tally, message)
         for client in list(tally.waiting):
@@ -143,9 +143,9 @@ class Coordinator(Actor):
         if tally.accepted < plan.min_participants:
             self._close(ctx, tally, "abandoned")
             return params
-        mean = await ctx.compute(linear.finish, total)
+        mean = await ctx.compute(exact.finish, total)
         params = (await ctx.compute(self.algorithm.apply, params, mean["mean"]))["params"]
-        self._close(ctx, tally, "aggregated", mean["counts"])
+        self._close(ctx, tally, "aggregated", mean["count"])
         return params
 
     async def _enrol(self, ctx: Context) -> None:

@@ -100,7 +100,7 @@ def test_work_is_the_reference_step_times_the_steps_really_made() -> None:
             work = algorithm.local_update.work(params, shard, epochs, 0.1, key_words(0))
             assert work.steps == epochs * -(-shard.count // 32)
             gradient = count(batch_gradient(of, of.reference), *batch(of))
-            assert work.flops == gradient.flops + 2 * of.size  # p - η g
+            assert work.flops == gradient.flops + 2 * of.size + 1  # p + (-η) g
     test = fed.test_shard()
     assert algorithm.evaluate.work(params, test).steps == -(-len(fed.test) // 32)
 
@@ -123,7 +123,12 @@ def test_loops_and_branches() -> None:
 def test_convolutions_count_only_taps_on_the_input(padding: str, stride: int, dilation: int) -> None:
     def conv(x: Any, k: Any) -> Any:
         return jax.lax.conv_general_dilated(
-            x, k, (stride, stride), padding, rhs_dilation=(dilation, dilation), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x,
+            k,
+            (stride, stride),
+            padding,
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
     arguments = (shape(2, 9, 9, 3), shape(3, 3, 3, 5))

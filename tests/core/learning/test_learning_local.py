@@ -1,0 +1,151 @@
+"""Local training: which examples a step sees, what the loss is, and what happens at the edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.compute import Eager, Evaluator, Rows, Shard
+from core.learning import fedavg
+from core.learning.local import shuffled
+from core.models import Model, model
+from core.wire import ArrayDict
+
+EAGER = Eager()
+SOFTMAX = model("softmax", input_shape=(3,), classes=2)
+RNG = np.random.Generator(np.random.Philox(key=1))
+ROWS = Rows({"x": RNG.normal(size=(23, 3)).astype(np.float32), "y": RNG.integers(0, 2, 23).astype(np.int32)})
+START = ArrayDict({"dense.bias": np.zeros(2, np.float32), "dense.kernel": RNG.normal(size=(3, 2)).astype(np.float32)})
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_a_shuffle_permutes_the_examples_and_nothing_else(count: int, seed: int) -> None:
+    index = jnp.arange(100, 112, dtype=jnp.int32)
+    order = np.asarray(shuffled(index, jnp.int32(count), jax.random.key(seed)))
+    assert sorted(order[:count]) == list(range(100, 100 + count))
+    assert sorted(order) == list(range(100, 112))
+
+
+def test_shuffles_are_uniform() -> None:
+    """Each of three examples comes first in a third of 3,000 shuffles (within four standard errors)."""
+    keys = jax.random.split(jax.random.key(0), 3000)
+    first = jax.vmap(lambda key: shuffled(jnp.arange(5, dtype=jnp.int32), jnp.int32(3), key)[0])(keys)
+    counts = np.bincount(np.asarray(first), minlength=5)
+    assert counts[3:].tolist() == [0, 0]
+    assert np.abs(counts[:3] - 1000).max() < 4 * np.sqrt(3000 * (1 / 3) * (2 / 3))
+
+
+def by_hand(
+    of: Model, shard: Shard, batch: int, epochs: int, rate: float, words: tuple[int, int], momentum: float
+) -> Any:
+    """The same training in a plain loop over real, unpadded batches."""
+    optimizer = optax.sgd(rate, momentum=momentum or None)
+    params: Any = {name: jnp.asarray(a) for name, a in START.items()}
+    memory = optimizer.init(params)
+    root = jax.random.wrap_key_data(jnp.array(words, jnp.uint32), impl="threefry2x32")
+    losses: list[float] = []
+    for e in range(epochs):
+        index, count = jnp.asarray(shard.index), jnp.int32(shard.count)
+        order = np.asarray(shuffled(index, count, jax.random.fold_in(root, e)))[: shard.count]
+        losses = []
+        for at in range(0, shard.count, batch):
+            rows = order[at : at + batch]
+            x, y = jnp.asarray(shard.rows.arrays["x"][rows]), jnp.asarray(shard.rows.arrays["y"][rows])
+            loss, grads = jax.value_and_grad(lambda p, x=x, y=y: jnp.mean(of.loss(of.apply(p, x), y)))(params)
+            losses += [float(loss)] * len(rows)
+            change, memory = optimizer.update(grads, memory, params)
+            params = optax.apply_updates(params, change)
+    return {name: params[name] - START[name] for name in params}, np.mean(losses)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("batch", [4, 5, 11, 64])
+def test_local_update_is_minibatch_sgd(batch: int, momentum: float) -> None:
+    """11 examples: batches of 4, 4 and 3; of 5, 5 and 1; of 11; and of 11 with room for 64."""
+    shard = Shard(ROWS, np.arange(3, 14), 15)
+    algorithm = fedavg(SOFTMAX, batch, momentum=momentum)
+    out = EAGER.run(algorithm.local_update, (START, shard, 3, 0.3, (7, 8)))
+    update, loss = by_hand(SOFTMAX, shard, batch, 3, 0.3, (7, 8), momentum)
+    for name in update:
+        np.testing.assert_allclose(out["update"][name], update[name], rtol=1e-5, atol=1e-6)
+    assert float(out["metrics"]["loss"]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_padding_changes_nothing() -> None:
+    results = []
+    for capacity in (11, 12, 40):
+        shard = Shard(ROWS, np.arange(3, 14), capacity)
+        results.append(EAGER.run(fedavg(SOFTMAX, 64).local_update, (START, shard, 2, 0.3, (7, 8))))
+    # The draws depend on the capacity, but with one batch an epoch the order is only that of a sum.
+    for name in START:
+        np.testing.assert_allclose(results[0]["update"][name], results[2]["update"][name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("indices", "epochs"), [([], 2), ([1, 2], 0)])
+def test_no_examples_or_no_epochs_mean_no_update_and_no_loss(indices: list[int], epochs: int) -> None:
+    shard = Shard(ROWS, np.array(indices, np.int32), 4)
+    out = EAGER.run(fedavg(SOFTMAX, 2).local_update, (START, shard, epochs, 0.3, (7, 8)))
+    assert all((a == 0).all() for a in out["update"].values())
+    assert np.isnan(out["metrics"]["loss"])
+
+
+def test_evaluation_counts_every_example_once() -> None:
+    algorithm = fedavg(SOFTMAX, 4)
+    shard = Shard(ROWS, np.arange(10, 21))
+    metrics = EAGER.run(algorithm.evaluate, (START, shard))["metrics"]
+    logits = np.asarray(ROWS.arrays["x"][10:21] @ START["dense.kernel"], np.float64)
+    y = ROWS.arrays["y"][10:21]
+    assert float(metrics["accuracy"]) == pytest.approx(np.mean(logits.argmax(1) == y))
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(11), y]
+    assert float(metrics["loss"]) == pytest.approx(losses.mean(), rel=1e-5)
+    empty = EAGER.run(algorithm.evaluate, (START, Shard(ROWS, np.array([], np.int32))))["metrics"]
+    assert np.isnan(empty["accuracy"])
+
+
+def test_the_server_learning_rate_scales_the_mean() -> None:
+    mean = ArrayDict({name: np.ones_like(a) for name, a in START.items()})
+    moved = EAGER.run(fedavg(SOFTMAX, 4, server_learning_rate=0.5).apply, (START, mean))["params"]
+    for name in START:
+        np.testing.assert_allclose(moved[name], START[name] + 0.5, rtol=1e-6)
+
+
+def test_diverged_training_is_not_finite_and_not_hidden() -> None:
+    shard = Shard(ROWS, np.arange(11))
+    out = EAGER.run(fedavg(SOFTMAX, 4).local_update, (START, shard, 5, float("inf"), (7, 8)))
+    assert not np.isfinite(out["update"]["dense.kernel"]).all()
+
+
+def test_metrics_are_named_like_the_fields_of_the_rows_they_fill() -> None:
+    from core.records.rows import ClientRow, EvaluationRow
+
+    evaluator = Evaluator()
+    algorithm = fedavg(SOFTMAX, 4)
+    shard = Shard(ROWS, np.arange(11))
+    trained = evaluator.submit(algorithm.local_update, (START, shard, 1, 0.1, (7, 8)))["metrics"]
+    tested = evaluator.submit(algorithm.evaluate, (START, shard))["metrics"]
+    assert set(trained.spec) <= set(ClientRow.__struct_fields__)
+    assert set(tested.spec) <= set(EvaluationRow.__struct_fields__)
+    assert {s.dtype for s in [*trained.spec.values(), *tested.spec.values()]} == {"<f4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 4, "server_learning_rate": -1.0}, "server_learning_rate"),
+        ({"batch_size": 4, "server_learning_rate": float("nan")}, "server_learning_rate"),
+        ({"batch_size": 4, "optimizer": "adam"}, "'adam'.*sgd"),
+        ({"batch_size": 4, "momentum": 1.0}, "momentum"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        fedavg(SOFTMAX, **options)
