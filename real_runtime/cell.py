@@ -7,6 +7,7 @@ finds the actor idle goes straight to it; only what has to wait counts against t
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import Coroutine
@@ -150,13 +151,18 @@ class Cell(Context):
 
     # Life, as the node directs it.
 
-    def begin(self) -> None:
-        """Come to life: start `run`, and deliver `Start` first if the actor accepts it."""
+    @property
+    def actor(self) -> Actor:
+        """The actor itself, for those outside of the study."""
+        return self._actor
+
+    def begin(self, start_s: float = 0.0) -> None:
+        """Come to life: start `run`, and deliver `Start` after `start_s` if the actor accepts it."""
         self.alive = True
         if self._live:
             self._spawn(self._actor.run(self))
-        if Start in self._actor.accepts:
-            asyncio.get_running_loop().call_soon(self.take_local, Start())
+        if Start in self._actor.accepts and start_s < math.inf:
+            self.timers.add(_Timer(self, self._host.clock.wall(start_s), Start()))
 
     def stop(self) -> None:
         """End at once: tasks are cancelled, timers and waiting messages forgotten."""
@@ -167,10 +173,10 @@ class Cell(Context):
             task.cancel()
         self._mailbox.clear()
 
-    async def stopped(self) -> None:
-        """Wait until the cancelled tasks have ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def stopped(self, limit_s: float) -> None:
+        """Wait until the cancelled tasks have ended; at most `limit_s` for an actor that does not let go."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=limit_s)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine, name=self._name)

@@ -20,15 +20,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import numpy.typing as npt
 
 import real_runtime
 from core.deployment import Deployment
-from core.records import RunWriter, merge
+from core.records import RunWriter, load_model, merge
+from core.records.manifest import MODEL
 from real_runtime import credentials
 from real_runtime.book import Book, Entry
+from real_runtime.place import residents
 from real_runtime.progress import BEGUN, Progress
 
 #: How long nodes may take to say goodbye, s, before they are killed.
@@ -53,6 +56,8 @@ class Outcome:
     nodes: dict[str, tuple[str, ...]]
     #: Nodes that did not live to the end.
     lost: tuple[str, ...]
+    #: What the main actor has left as its `result`, if it did.
+    model: dict[str, npt.NDArray[Any]] | None
     wall_s: float
 
 
@@ -85,7 +90,8 @@ def partition(deployment: Deployment, processes: int) -> dict[str, tuple[str, ..
     """Actors by node: the main actor in `n0`, the others dealt out in order, beginning after it."""
     if processes < 1:
         raise ValueError(f"processes is at least 1, not {processes}")
-    others = [placement.name for placement in deployment.placements if placement.name != deployment.main]
+    names = [resident.placement.name for resident in residents(deployment)]
+    others = [name for name in names if name != deployment.main]
     count = min(processes, len(others) + 1)
     hosted: dict[str, list[str]] = {f"n{number}": [] for number in range(count)}
     hosted["n0"].append(deployment.main)
@@ -132,15 +138,17 @@ async def run(
             finally:
                 # Does nothing after a good end.
                 await _end(nodes, patience_s=0.0)
-                _gather([directory / "nodes" / node for node in hosted], writer)
-    return Outcome(hosted, tuple(lost), time.monotonic() - began_s)
+                model = _gather([directory / "nodes" / node for node in hosted], writer)
+    return Outcome(hosted, tuple(lost), model, time.monotonic() - began_s)
 
 
-def _gather(folders: Sequence[Path], writer: RunWriter) -> None:
-    """Move the nodes' records into those of the run."""
+def _gather(folders: Sequence[Path], writer: RunWriter) -> dict[str, npt.NDArray[Any]] | None:
+    """Move the nodes' records into those of the run; the model that one of them has left."""
     merge(folders, writer)
+    models = [load_model(folder / MODEL) for folder in folders if (folder / MODEL).exists()]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    return models[0] if models else None
 
 
 @contextlib.contextmanager

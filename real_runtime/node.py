@@ -15,11 +15,13 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from core.deployment import Deployment
-from core.records import RecordsError, RunWriter
+from core.records import RecordsError, RunWriter, save_model
+from core.records.manifest import MODEL
 from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError
@@ -59,12 +61,12 @@ async def serve(
     node: str,
     book: books.Book,
     credentials: Path,
-    records: Path,
+    writer: RunWriter,
     listen_fd: int | None,
     launched: bool,
     patience_s: float,
 ) -> None:
-    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`; cancelled by signals."""
+    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`, `RecordsError`."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
@@ -74,8 +76,7 @@ async def serve(
         # The launcher holds the other end of standard input: when that closes, the launcher is gone or wants the end.
         loop.add_reader(sys.stdin.fileno(), _lifeline, task)
     processor = Processor(deployment.layout)
-    writer = RunWriter(records)
-    flushing = loop.create_task(_flush(writer))
+    flushing: asyncio.Task[None] | None = None
     try:
         world = World(
             deployment,
@@ -88,21 +89,28 @@ async def serve(
             begun=(lambda: progress.tell(Progress(BEGUN))) if launched else None,
             patience_s=patience_s,
         )
+        flushing = loop.create_task(_flush(writer, world))
         entry = book.nodes[node]
         await world.run((entry.host, entry.port) if listen_fd is None else socket.socket(fileno=listen_fd))
+        if world.result is not None:
+            save_model(writer.directory / MODEL, world.result)
     finally:
         if launched:
             loop.remove_reader(sys.stdin.fileno())
-        flushing.cancel()
-        writer.close()
+        if flushing is not None:
+            flushing.cancel()
         processor.close()
+        writer.close()
 
 
-async def _flush(writer: RunWriter) -> None:
+async def _flush(writer: RunWriter, world: World) -> None:
     """Write down now and then what there is, so that little is lost with a node that is killed."""
-    while True:
-        await asyncio.sleep(FLUSH_S)
-        writer.flush()
+    try:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            writer.flush()
+    except RecordsError as error:
+        world.crashed(error)
 
 
 def _lifeline(task: asyncio.Task[None]) -> None:
@@ -144,13 +152,14 @@ def main(
         if node not in book.nodes:
             raise books.BookError(f"{address_book}: has no node {node!r}; it has {', '.join(sorted(book.nodes))}")
         deployment = from_scenario(scenario, settings) if scenario is not None else from_function(function or "")
+        writer = _writer(records)
         asyncio.run(
             serve(
                 deployment,
                 node=node,
                 book=book,
                 credentials=credentials,
-                records=records,
+                writer=writer,
                 listen_fd=listen_fd,
                 launched=launched,
                 patience_s=patience,
@@ -164,7 +173,14 @@ def main(
         _fail(130, "interrupted")
 
 
-def _fail(code: int, reason: str) -> None:
+def _writer(records: Path) -> RunWriter:
+    try:
+        return RunWriter(records)
+    except RecordsError as error:
+        _fail(2, str(error))
+
+
+def _fail(code: int, reason: str) -> NoReturn:
     click.echo(f"node: {reason}", err=True)
     sys.exit(code)
 

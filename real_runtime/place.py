@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from core.actor import DeviceFailed, Message, PeerGone, Refusal
 from core.deployment import Deployment, Fault, Placement
-from core.records.rows import FaultRow, Row
+from core.records.rows import FaultRow, PlacementRow, Row
 from real_runtime.cell import Cell, Host
 from real_runtime.emulated import EmulatedMachine
 from real_runtime.host import HostMachine
@@ -53,11 +53,30 @@ class Surroundings(Host, Protocol):
         """The device of the main actor went off."""
 
 
+class Resident(NamedTuple):
+    """An actor to be placed: `start_s` is when it gets its `Start`, `member` whether it belongs to a population."""
+
+    placement: Placement
+    start_s: float = 0.0
+    member: bool = False
+
+
+def residents(deployment: Deployment) -> list[Resident]:
+    """All actors of a deployment; here a population is simply so many actors, none of which ever rests."""
+    found = [Resident(placement) for placement in deployment.placements]
+    for population in deployment.populations:
+        for index in range(population.count):
+            found.append(Resident(population.place(index), population.start_s(index), True))
+    return found
+
+
 class Place:
     """See the module."""
 
-    def __init__(self, world: Surroundings, placement: Placement, processor: Processor) -> None:
+    def __init__(self, world: Surroundings, resident: Resident, processor: Processor) -> None:
+        placement = resident.placement
         self.placement = placement
+        self._resident = resident
         self.name = placement.name
         self.state = State.UP
         self._world = world
@@ -75,25 +94,38 @@ class Place:
         self._stopping: list[Cell] = []
 
     def _make(self) -> Cell:
-        return Cell(self._world, self.name, self.placement.make(), self.machine)
+        actor = self.placement.make()
+        if self._resident.member and type(actor).State is not None:
+            actor.state = type(actor).State()
+        return Cell(self._world, self.name, actor, self.machine)
 
     # Life.
 
     def start(self) -> None:
         """The study begins."""
+        placement = self.placement
+        emulated = isinstance(self.machine, EmulatedMachine)
+        self.note(
+            PlacementRow(
+                profile=self.machine.view.profile,
+                link=placement.link.name,
+                region=placement.region,
+                battery_j=placement.profile.battery_j if emulated else None,
+            )
+        )
         self.machine.start()
-        self.cell.begin()
+        self.cell.begin(self._resident.start_s)
         for fault in self._world.deployment.faults:
             if fault.target == self.name:
                 self._after(fault.at_s, self._fault, fault)
 
-    async def close(self) -> None:
+    async def close(self, limit_s: float) -> None:
         """The run is over."""
         for timer in self._timers:
             timer.cancel()
         self.cell.stop()
         for cell in (*self._stopping, self.cell):
-            await cell.stopped()
+            await cell.stopped(limit_s)
 
     def leave(self) -> None:
         """The actor's life has ended."""

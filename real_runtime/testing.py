@@ -15,6 +15,7 @@ from core.deployment import Deployment
 from core.records.rows import MessageRow, Row
 from real_runtime import credentials
 from real_runtime.book import Book, Entry
+from real_runtime.place import residents
 from real_runtime.processor import Processor
 from real_runtime.world import World
 
@@ -54,7 +55,7 @@ class MemoryRecords:
         self.rows.append(Recorded(time_s, actor, row))
 
     def of(self, kind: type[Row]) -> list[Recorded]:
-        """The rows of one table."""
+        """The rows of one table, with when and by which actor they were recorded."""
         return [recorded for recorded in self.rows if type(recorded.row) is kind]
 
 
@@ -121,7 +122,7 @@ def run_real(deployment: Deployment) -> MemoryRecords:
 
     Raises `RunFailed` as a run of several processes does; `__cause__` is the actor's exception.
     """
-    nodes = {f"n{number}": [placement.name] for number, placement in enumerate(deployment.placements)}
+    nodes = {f"n{number}": [resident.placement.name] for number, resident in enumerate(residents(deployment))}
     records = MemoryRecords()
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(run_nodes(deployment, nodes, Path(directory), records))

@@ -18,14 +18,15 @@ from typing import Final, Protocol
 
 from core.actor import SYSTEM_MESSAGES, Message, PeerGone, Refusal
 from core.deployment import Deployment
+from core.records import RecordsError
 from core.records.rows import FaultRow, HostNodeRow, Row, UndeliveredRow
-from core.wire import Codec, WireError, encode, frame_size
+from core.wire import ArrayDict, Codec, WireError, encode, frame_size
 from real_runtime import protocol
 from real_runtime.book import Book
 from real_runtime.cell import Cell
 from real_runtime.clock import Clock
 from real_runtime.link import Item
-from real_runtime.place import Place, lost_its_device
+from real_runtime.place import Place, lost_its_device, residents
 from real_runtime.processor import Processor
 from real_runtime.transport import Transport
 
@@ -79,7 +80,8 @@ class World:
         silence_s: float | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        book.check(placement.name for placement in deployment.placements)
+        everybody = residents(deployment)
+        book.check(resident.placement.name for resident in everybody)
         self.deployment = deployment
         self.seed = deployment.seed
         self.node = node
@@ -102,11 +104,11 @@ class World:
             silence_s=silence_s,
             patience_s=patience_s,
         )
-        own = book.nodes[node].actors
+        own = frozenset(book.nodes[node].actors)
         self.places = {
-            placement.name: Place(self, placement, processor)
-            for placement in deployment.placements
-            if placement.name in own
+            resident.placement.name: Place(self, resident, processor)
+            for resident in everybody
+            if resident.placement.name in own
         }
         self._missing = set(self.transport.peers) if node == self._main_node else {self._main_node}
         self._met = asyncio.Event()
@@ -121,7 +123,7 @@ class World:
     # The run.
 
     async def run(self, listener: socket.socket | tuple[str, int]) -> None:
-        """Take part from the first greeting to the goodbye. Raises `RunFailed`."""
+        """Take part from the first greeting to the goodbye. Raises `RunFailed`, and `RecordsError` of the records."""
         try:
             await self.transport.listen(listener)
         except OSError as error:
@@ -141,7 +143,7 @@ class World:
             self._raise_failure()
         finally:
             for place in self.places.values():
-                await place.close()
+                await place.close(GRACE_S)
             for place in self.places.values():
                 place.machine.close()
             if leader:
@@ -150,6 +152,13 @@ class World:
                 self._tell_end(self._main_node)
             await self.transport.close(GRACE_S)
             self._account()
+
+    @property
+    def result(self) -> ArrayDict | None:
+        """The arrays that the main actor, if it is here, has left as its `result`."""
+        place = self.places.get(self.deployment.main)
+        result = getattr(place.cell.actor, "result", None) if place is not None else None
+        return result if isinstance(result, ArrayDict) else None
 
     async def _meet(self, leader: bool) -> None:
         if not leader:
@@ -279,7 +288,10 @@ class World:
             place.arrive(message, size_bytes, sent_s)
 
     def delivered(self, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
-        self._records.message(sent_s, self.clock.now, message.sender, receiver, type(message), size_bytes)
+        try:
+            self._records.message(sent_s, self.clock.now, message.sender, receiver, type(message), size_bytes)
+        except RecordsError as error:
+            self._end(error)
 
     def undelivered(self, receiver: str, message: Message, size_bytes: int, reason: str) -> None:
         kind = type(message).__name__
@@ -297,7 +309,10 @@ class World:
 
     def record(self, actor: str, row: Row) -> None:
         now = self.clock.now
-        self._records.row(now, actor, row)
+        try:
+            self._records.row(now, actor, row)
+        except RecordsError as error:
+            self._end(error)
         if self._observe is not None:
             self._observe(now, actor, row)
 
@@ -342,7 +357,7 @@ class World:
         asyncio.get_running_loop().call_soon(self._gone_for_good, cell.name)
 
     def failed(self, cell: Cell, error: BaseException) -> None:
-        if lost_its_device(error) or not isinstance(error, Exception):
+        if lost_its_device(error) or not cell.alive:
             return
         what = f"{type(error).__name__}: {error}"
         self.record(cell.name, FaultRow(kind="actor_failed", detail=what))

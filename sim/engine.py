@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import gc
 from heapq import heapify, heappop, heappush
-from math import inf
 from typing import Any, Protocol
 
 import simpy
@@ -39,6 +38,19 @@ class Timed(Protocol):
 
 class StopRun(Exception):
     """Raised inside the loop to end `run` at the present time."""
+
+
+class _Stop:
+    """The end of a run at a time."""
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def fire(self) -> None:
+        self.generation = 1
+        raise StopRun
 
 
 class ActorEnvironment(simpy.Environment):
@@ -106,33 +118,40 @@ class ActorEnvironment(simpy.Environment):
                 return super().run(until)
             except StopRun:
                 return None
-        stop = inf if until is None else float(until)
-        if until is not None and stop < self._now:
-            raise ValueError(f"until ({stop}) must not be before the current simulation time ({self._now})")
+        stop: _Stop | None = None
+        if until is not None:
+            at = float(until)
+            if at < self._now:
+                raise ValueError(f"until ({at}) must not be before the current simulation time ({self._now})")
+            # Before everything else of that time.
+            stop = _Stop()
+            heappush(self._queue, (at, -1, next(self._eid), stop, 0))  # type: ignore[misc]
         queue: list[Any] = self._queue
         slow = super().step
         pop = heappop
         thresholds = gc.get_threshold()
         gc.set_threshold(*GC_THRESHOLDS)
         try:
-            while queue and queue[0][0] < stop:
-                kind = len(queue[0])
+            while queue:
+                entry = pop(queue)
+                kind = len(entry)
                 if kind == 7:
-                    self._now, _, _, target, message, size, sent = pop(queue)
+                    self._now, _, _, target, message, size, sent = entry
                     target.deliver(message, size, sent)
                 elif kind == 5:
-                    at, _, _, target, generation = pop(queue)
+                    at, _, _, target, generation = entry
                     if target.generation == generation:
                         self._now = at
                         target.fire()
                     else:
                         self.stale -= 1
                 else:
+                    heappush(queue, entry)
                     slow()
         except StopRun:
-            return None
+            if stop is not None and stop.generation == 0:
+                stop.generation = 1
+                self.forget_timer()
         finally:
             gc.set_threshold(*thresholds)
-        if until is not None:
-            self._now = stop
         return None

@@ -4,7 +4,8 @@ Every n·Δ is rounded once to float32 and added as int64 in fixed point, with t
 beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2^s <= 2^62. So every |Δ| up to 2^10 fits
 whatever the weights are, and the unit is at most W · 2^-51: for W = 10^6 it is 5e-10 of n·Δ, far below float32.
 An update that is not finite or has an element beyond 2^10 in size, or whose weight is not in 0 .. 2^24 - 1 (beyond,
-float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does.
+float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does (`not_finite` in
+the outcome, as nothing else than such numbers should be the reason).
 The mean of no weight at all is zero; a total weight above the bound makes the mean NaN, never a wrapped sum.
 
 The weighted mean is that of McMahan et al., "Communication-efficient learning of deep networks from decentralized
@@ -14,6 +15,7 @@ data", AISTATS 2017, Algorithm 1; the fixed point is ours.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Final
 
 import jax
@@ -38,7 +40,8 @@ class Aggregation:
 
     `init(template) -> {"sum"}`: an empty sum for updates shaped like the template.
     `accumulate(sum, update, weight) -> {"sum"}`: one more update, of an int weight (its number of examples).
-    `finish(sum) -> {"mean", "count"}`: the mean, float32, and `weight` (int64), `accepted`, `not_finite` (int32; rejected for whichever reason).
+    `finish(sum) -> {"mean", "count"}`: the mean, float32, and the total `weight` (int64), how many updates were
+    `accepted`, and how many rejected, for whichever reason, as `not_finite` (int32).
     """
 
     name: str
@@ -58,7 +61,12 @@ def exponent_for(weight_bound: int) -> int:
 
 def exact_mean(weight_bound: int) -> Aggregation:
     """The exact weighted mean of float32 updates whose weights add up to at most `weight_bound`."""
-    exponent = exponent_for(weight_bound)
+    return _mean_at(exponent_for(weight_bound))
+
+
+@functools.cache
+def _mean_at(exponent: int) -> Aggregation:
+    """The mean with the unit 2^-exponent; one value for all bounds that share it, and so one compilation."""
     scale = float(2**exponent)
     largest_total = 1 << (SUM_BITS - RANGE_BITS - exponent)
 

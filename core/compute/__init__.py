@@ -15,7 +15,7 @@ from core.compute.counts import Counts, FunctionCounts  # noqa: E402
 from core.compute.deferred import Deferred  # noqa: E402
 from core.compute.eager import Eager  # noqa: E402
 from core.compute.evaluator import Evaluator  # noqa: E402
-from core.compute.function import Accumulation, Function, ShardView, key_from  # noqa: E402
+from core.compute.function import Accumulation, Function, HostFunction, ShardView, key_from  # noqa: E402
 from core.compute.shard import Rows, Shard  # noqa: E402
 
 
@@ -37,6 +37,7 @@ __all__ = [
     "Evaluator",
     "Function",
     "FunctionCounts",
+    "HostFunction",
     "Rows",
     "Shard",
     "ShardView",

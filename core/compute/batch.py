@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from core.compute.function import Function, Kind, PayloadKind, ShardKind, ValueKind
+from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
 from core.compute.layout import Compiled, Fold, Plan, compiled
 from core.wire import ArrayDict
 
@@ -26,11 +26,11 @@ class Folding(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Results in the order of the calls, the sum with their contributions, and what was run."""
+    """Results in the order of the calls, the sum with their contributions, and what was compiled and called for it."""
 
     results: list[dict[str, ArrayDict]]
     total: ArrayDict | None
-    plan: Plan
+    plan: Plan | None
     device_calls: int
 
 
@@ -98,6 +98,9 @@ def run_batch(
     function: Function, kinds: tuple[Kind, ...], calls: Sequence[Call], layout: str, folding: Folding | None = None
 ) -> Outcome:
     """Compute all calls of one function with equal kinds (and equal resident rows)."""
+    if isinstance(function, HostFunction):
+        groups = outputs_of(function, kinds)
+        return Outcome([function.run(call, groups) for call in calls], None, None, 0)
     plan = plan_batch(function, kinds, calls, folding.fold if folding else None, layout)
     program: Compiled = compiled(plan)
     shared = _shared(plan, calls[0])

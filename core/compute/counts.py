@@ -23,7 +23,7 @@ class Counts:
     the others. `jobs_wasted`: executed, but nothing executed rests on them, nobody looked and nothing was recorded.
     `jobs_recomputed`: executed again, because a result that had gone into a fused sum unstored was asked for later.
     `batches`: groups of equal jobs computed together; `device_calls`: calls of programs they took (a batch beyond a
-    program's capacity takes several). `compilations`: distinct programs. `looks`: calls of `value` on something deferred.
+    program's capacity takes several). `compilations`: distinct programs. `looks`: calls of `value` on what is deferred.
     """
 
     jobs_submitted: int = 0

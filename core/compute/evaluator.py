@@ -232,13 +232,13 @@ class Evaluator:
             if type(argument) is Deferred:
                 self._mark_useful(argument.node)
 
-    def _count_batch(self, function: Function, plan: Plan, device_calls: int) -> None:
+    def _count_batch(self, function: Function, plan: Plan | None, device_calls: int) -> None:
         counts = self.counts
         counts.batches += 1
         counts.device_calls += device_calls
         mine = counts.of(function.name)
         mine.batches += 1
-        if plan not in self._plans:
+        if plan is not None and plan not in self._plans:
             self._plans.add(plan)
             counts.compilations += 1
             mine.compilations += 1

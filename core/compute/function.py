@@ -218,9 +218,37 @@ class Accumulation(Function):
     """
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HostFunction(Function):
+    """A function in plain Python, such as a codec or a cipher, that is as lazy as the others but not compiled.
+
+    `fn` takes the arguments as they were given (payloads as `ArrayDict`s) and must be pure; `declare(*kinds)` gives
+    the groups and specs of its results, which may depend on shapes and dtypes only. Not matching them is a `TypeError`.
+    """
+
+    declare: Callable[..., Mapping[str, Mapping[str, Spec]]]
+
+    def run(self, arguments: tuple[Any, ...], groups: Mapping[str, PayloadKind]) -> dict[str, ArrayDict]:
+        """Call it and check what comes back against what was declared."""
+        results = self.fn(*arguments)
+        if set(results) != set(groups):
+            raise TypeError(f"{self.name} returned the groups {sorted(results)}, but declared {sorted(groups)}")
+        found = {
+            group: ArrayDict({name: np.asarray(results[group][name]) for name in sorted(results[group])})
+            for group in groups
+        }
+        for group, arrays in found.items():
+            if dict(arrays.spec) != dict(groups[group].spec):
+                raise TypeError(f"{self.name} returned {group} as {arrays!r}, but declared {dict(groups[group].spec)}")
+        return found
+
+
 @functools.lru_cache(maxsize=4096)
 def outputs_of(function: Function, kinds: tuple[Kind, ...]) -> dict[str, PayloadKind]:
     """The kinds of the output groups for these argument kinds; names come in sorted order. Raises `TypeError`."""
+    if isinstance(function, HostFunction):
+        declared = function.declare(*kinds)
+        return {group: payload_kind(dict(sorted(declared[group].items()))) for group in sorted(declared)}
     shapes = jax.eval_shape(function.fn, *(kind.abstract() for kind in kinds))
     if not isinstance(shapes, dict) or not all(isinstance(group, dict) for group in shapes.values()):
         raise TypeError(f"{function.name} must return a dict of groups, each a dict of named arrays")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from core.compute.counts import FunctionCounts
 from core.compute.deferred import Deferred
-from core.compute.function import Accumulation, Function, Kind, PayloadKind, ShardKind
+from core.compute.function import Accumulation, Function, HostFunction, Kind, PayloadKind, ShardKind
 from core.wire import ArrayDict
 
 
@@ -152,7 +152,8 @@ class Schedule:
         if type(item) is not Deferred or item.node not in self.needed or item.node in fused:
             return False
         node, group = item.node, item.group
-        if group in node.values or node.entry.accumulation is not None:
+        entry = node.entry
+        if group in node.values or entry.accumulation is not None or isinstance(entry.function, HostFunction):
             return False
         return node.uses[group] == 1 and not node.is_wanted(group) and (node, group) not in self.targets
 

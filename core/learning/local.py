@@ -19,7 +19,7 @@ from core.compute.function import Arrays
 from core.models import Model
 
 Optimizer = Callable[[jax.Array], optax.GradientTransformation]
-LocalUpdate = Callable[..., dict[str, dict[str, jax.Array]]]
+Job = Callable[..., dict[str, dict[str, jax.Array]]]
 
 
 def shuffled(index: jax.Array, count: jax.Array, key: jax.Array) -> jax.Array:
@@ -37,7 +37,8 @@ def shuffled(index: jax.Array, count: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def _batches(count: jax.Array, batch_size: int) -> jax.Array:
-    return (count + jnp.int32(batch_size - 1)) // jnp.int32(batch_size)
+    batches: jax.Array = (count + jnp.int32(batch_size - 1)) // jnp.int32(batch_size)
+    return batches
 
 
 def _padded(index: jax.Array, batch_size: int) -> jax.Array:
@@ -69,7 +70,7 @@ def batch_gradient(
     return gradient
 
 
-def local_training(model: Model, batch_size: int, optimizer: Optimizer) -> LocalUpdate:
+def local_training(model: Model, batch_size: int, optimizer: Optimizer) -> Job:
     """`(params, shard, epochs, learning_rate, key) -> {"update", "metrics"}`.
 
     The update is the difference of the parameters after and before. `loss` is the mean over the examples of the last
@@ -108,7 +109,7 @@ def local_training(model: Model, batch_size: int, optimizer: Optimizer) -> Local
     return local_update
 
 
-def evaluation(model: Model, batch_size: int) -> LocalUpdate:
+def evaluation(model: Model, batch_size: int) -> Job:
     """`(params, shard) -> {"metrics": {"accuracy", "loss"}}`: means over the shard; NaN for an empty one."""
 
     def evaluate(params: Arrays, shard: ShardView) -> dict[str, dict[str, jax.Array]]:

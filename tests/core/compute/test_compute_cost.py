@@ -1,4 +1,4 @@
-"""FLOPs and bytes by our rules: by hand, against XLA's own count, and the ratio of a training step to a forward pass."""
+"""FLOPs and bytes by our rules: by hand, against XLA's own count, and a training step against a forward pass."""
 
 from __future__ import annotations
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.aggregation import exact_mean
-from core.compute import Deferred, Eager, Evaluator, Function, Rows, Shard
+from core.compute import Deferred, Eager, Evaluator, Function, HostFunction, Rows, Shard
 from core.compute.cost import one_step
 from core.compute.graph import Node
 from core.compute.layout import Plan, compiled
-from core.wire import ArrayDict
+from core.devices import Work
+from core.wire import ArrayDict, Spec
 
 
 def toy(name: str, fn: Callable[..., Any]) -> Function:
@@ -404,9 +405,49 @@ def test_a_deferred_payload_of_nowhere_is_refused() -> None:
         Eager().run(scale, (out, 2.0))
 
 
+def negated(name: str, fn: Callable[..., Any]) -> HostFunction:
+    def declare(kind: Any) -> Any:
+        return {"out": dict(kind.spec), "size": {"bytes": Spec("<i4", ())}}
+
+    return HostFunction("evaluator_test." + name, fn, (), lambda a: Work(0.0, float(a.nbytes), 1), declare)
+
+
+negate = negated("negate", lambda a: {"out": {"x": -a["x"]}, "size": {"bytes": np.int32(a.nbytes)}})
+
+
+def test_host_functions_are_lazy_and_stand_between_jobs_and_sums() -> None:
+    evaluator = Evaluator()
+    base = payload(1, 2)
+    items = [evaluator.submit(negate, (evaluator.submit(job, (base, float(k)))["update"],)) for k in range(4)]
+    lost = evaluator.submit(negate, (evaluator.submit(job, (base, 9.0))["update"],))
+    assert lost["out"].nbytes == 8
+    total = evaluator.value(fold(submitting(evaluator), base, [(item["out"], 1) for item in items]))
+    counts = evaluator.counts.of(negate.name)
+    assert (counts.jobs_submitted, counts.jobs_executed, counts.batches, counts.compilations) == (5, 4, 1, 0)
+    assert evaluator.counts.of(job.name).jobs_executed == 4
+    size = evaluator.resolved(items[0]["size"])
+    assert size is not None
+    assert size["bytes"] == 8
+    eager = Eager()
+    updates = [eager.run(job, (base, float(k)))["update"] for k in range(4)]
+    assert total == fold(running(eager), base, [(eager.run(negate, (u,))["out"], 1) for u in updates])
+
+
+def test_host_functions_must_keep_what_they_declare() -> None:
+    wrong: list[Callable[..., Any]] = [
+        lambda a: {"out": {"x": a["x"][:1]}, "size": {"bytes": np.int32(0)}},
+        lambda a: {"out": {"x": a["x"].astype(np.float64)}, "size": {"bytes": np.int32(0)}},
+        lambda a: {"out": {"y": a["x"]}, "size": {"bytes": np.int32(0)}},
+        lambda a: {"out": {"x": a["x"]}},
+    ]
+    for k, fn in enumerate(wrong):
+        with pytest.raises(TypeError, match="declared"):
+            Eager().run(negated(f"wrong{k}", fn), (payload(1, 2),))
+
+
 OPS = st.lists(
     st.tuples(
-        st.sampled_from(["add", "scale", "job", "sum", "look", "want", "drop"]),
+        st.sampled_from(["add", "scale", "job", "negate", "sum", "look", "want", "drop"]),
         st.integers(0, 30),
         st.integers(0, 30),
         st.integers(0, 5),
@@ -428,6 +469,8 @@ def interpret(ops: Any, world: Callable[..., Any], look: Callable[[Any], Any], w
             held.append(world(scale, a, 0.5 + n)["out"])
         elif op == "job":
             held.append(world(job, a, 0.1 * n)["update"])
+        elif op == "negate":
+            held.append(world(negate, a)["out"])
         elif op == "sum":
             items = [(world(job, a, 0.2 * k)["update"], k + 1) for k in range(n)] + [(b, 2)]
             held.append(world(mean.finish, fold(world, a, items))["mean"])

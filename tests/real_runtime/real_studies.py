@@ -7,7 +7,9 @@ import os
 import signal
 from typing import Any
 
-from core.actor import Actor, Context, Message, PeerGone
+import numpy as np
+
+from core.actor import Actor, ArrayDict, Context, Message, PeerGone
 from core.deployment import Deployment, Placement
 from core.devices import link, profile
 from core.records import EvaluationRow, RoundRow
@@ -38,7 +40,11 @@ class Fragile(Echo):
 
 
 class Asking(Actor):
+    def __init__(self) -> None:
+        self.result: ArrayDict | None = None
+
     async def run(self, ctx: Context) -> None:
+        self.result = ArrayDict({"w": np.arange(3.0)})
         for number in range(50):
             for peer in ("a", "b", "c"):
                 await ctx.request(peer, Ask(number=number), timeout=10)
@@ -114,7 +120,7 @@ async def launch(name: str, processes: int, directory: str) -> None:
     try:
         await launcher.run(
             globals()[name](),
-            node_arguments=["--deployment", f"process_studies:{name}"],
+            node_arguments=["--deployment", f"real_studies:{name}"],
             processes=processes,
             directory=Path(directory),
             writer=writer,

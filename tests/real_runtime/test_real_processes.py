@@ -11,10 +11,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import process_studies
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import real_studies
 
 from core.deployment import Deployment
 from core.records import RunWriter
@@ -38,7 +38,7 @@ def launch(
         outcome = asyncio.run(
             launcher.run(
                 deployment,
-                node_arguments=["--deployment", f"process_studies:{name}"],
+                node_arguments=["--deployment", f"real_studies:{name}"],
                 processes=processes,
                 directory=directory,
                 writer=writer,
@@ -58,7 +58,7 @@ def table(directory: Path, name: str) -> list[dict[str, object]]:
 
 
 def test_actors_are_dealt_out_over_processes() -> None:
-    study = process_studies.asking()
+    study = real_studies.asking()
     assert launcher.partition(study, 1) == {"n0": ("main", "a", "b", "c")}
     assert launcher.partition(study, 2) == {"n0": ("main", "b"), "n1": ("a", "c")}
     assert launcher.partition(study, 9) == {"n0": ("main",), "n1": ("a",), "n2": ("b",), "n3": ("c",)}
@@ -67,9 +67,14 @@ def test_actors_are_dealt_out_over_processes() -> None:
 
 
 def test_a_study_in_two_processes(tmp_path: Path) -> None:
-    outcome, told = launch("asking", process_studies.asking(), tmp_path)
+    outcome, told = launch("asking", real_studies.asking(), tmp_path)
     assert outcome.nodes == {"n0": ("main", "b"), "n1": ("a", "c")}
     assert outcome.lost == ()
+    assert outcome.model is not None
+    assert outcome.model["w"].tolist() == [0.0, 1.0, 2.0]
+    assert {row["actor"]: row["profile"] for row in table(tmp_path, "placements")} == dict.fromkeys(
+        ("main", "a", "b", "c"), "phone_mid"
+    )
     assert [(line.table, line.actor, line.row["accuracy"]) for line in told] == [("evaluations", "main", 0.5)]
     messages = table(tmp_path, "messages")
     pairs = Counter((row["sender"], row["receiver"], row["type"]) for row in messages)
@@ -83,7 +88,7 @@ def test_a_study_in_two_processes(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_a_lost_peer_and_the_run_goes_on(tmp_path: Path) -> None:
-    outcome, told = launch("killing", process_studies.killing(), tmp_path, processes=3)
+    outcome, told = launch("killing", real_studies.killing(), tmp_path, processes=3)
     assert outcome.nodes == {"n0": ("main", "c"), "n1": ("a",), "n2": ("b",)}
     assert outcome.lost == ("n1",)
     assert [line.row["outcome"] for line in told] == ["a was lost"]
@@ -93,20 +98,20 @@ def test_a_killed_process_is_a_lost_peer_and_the_run_goes_on(tmp_path: Path) -> 
 
 def test_an_actor_that_fails_fails_the_run_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(launcher.LaunchError, match=r"a failed at .* s: ArithmeticError: fragile") as failure:
-        launch("failing", process_studies.failing(), tmp_path)
+        launch("failing", real_studies.failing(), tmp_path)
     assert failure.value.code == 1
     assert table(tmp_path, "faults")[0]["kind"] == "actor_failed"
 
 
 def test_a_node_that_cannot_begin_ends_the_run_at_once(tmp_path: Path) -> None:
     with pytest.raises(launcher.LaunchError, match="nothing_of_that_name") as failure:
-        launch("nothing_of_that_name", process_studies.asking(), tmp_path)
+        launch("nothing_of_that_name", real_studies.asking(), tmp_path)
     assert failure.value.code == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_stays_behind(tmp_path: Path, number: signal.Signals) -> None:
-    script = Path(__file__).with_name("process_studies.py")
+    script = Path(__file__).with_name("real_studies.py")
     with subprocess.Popen(
         [sys.executable, str(script), "endless", "3", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -143,7 +148,7 @@ def provision(directory: Path, ports: list[int]) -> None:
 
 def node(directory: Path, name: str, *more: str) -> list[str]:
     return by_hand(
-        *("real_runtime.node", "--deployment", "process_studies:asking", "--node", name),
+        *("real_runtime.node", "--deployment", "real_studies:asking", "--node", name),
         *("--address-book", str(directory / "book.json"), "--credentials", str(directory)),
         *("--records", str(directory / name), *more),
     )
@@ -181,6 +186,10 @@ def test_mistakes_of_a_node_started_by_hand(tmp_path: Path) -> None:
         code, text = failure(*node(tmp_path, "third"))
         assert code == 2
         assert "has no node 'third'; it has first, second" in text
+        (tmp_path / "occupied").write_text("no folder")
+        code, text = failure(*node(tmp_path, "second"), "--records", str(tmp_path / "occupied"))
+        assert code == 2
+        assert "cannot write" in text
         (tmp_path / "second.key").unlink()
         code, text = failure(*node(tmp_path, "second"))
         assert code == 2

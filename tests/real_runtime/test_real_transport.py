@@ -16,7 +16,7 @@ import pytest
 from core.actor import Actor, ArrayDict, Context, DeadlineExceeded, Message, Payload, PeerLeft
 from core.deployment import Deployment, Placement
 from core.devices import link, profile
-from core.records.rows import HostNodeRow, UndeliveredRow
+from core.records.rows import HostNodeRow, Row, UndeliveredRow
 from core.wire import BULK, CONTROL, PREFIX, encode
 from real_runtime import credentials, protocol
 from real_runtime.book import Book
@@ -68,8 +68,12 @@ def play(
     return records
 
 
+def rows(records: MemoryRecords, kind: type[Row]) -> list[Any]:
+    return [recorded.row for recorded in records.of(kind)]
+
+
 def reasons(records: MemoryRecords) -> Counter[str]:
-    return Counter(r.row.reason for r in records.of(UndeliveredRow) if isinstance(r.row, UndeliveredRow))
+    return Counter(row.reason for row in rows(records, UndeliveredRow))
 
 
 async def connect(
@@ -108,7 +112,7 @@ def test_what_crosses_the_sockets_is_exactly_the_frames(tmp_path: Path) -> None:
 
     records = play(deployment(life, Echo), tmp_path)
     total = sum(row.size_bytes for row in records.messages)
-    nodes = [r.row for r in records.of(HostNodeRow) if isinstance(r.row, HostNodeRow)]
+    nodes = rows(records, HostNodeRow)
     assert len(records.messages) == 80
     assert sum(node.frame_bytes_sent for node in nodes) == total
     assert sum(node.frame_bytes_received for node in nodes) == total
@@ -150,7 +154,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_connections_drop(tmp_path:
 
     records = play(deployment(life, Counting), tmp_path, look)
     assert numbers == list(range(400))
-    nodes = [r.row for r in records.of(HostNodeRow) if isinstance(r.row, HostNodeRow)]
+    nodes = rows(records, HostNodeRow)
     assert sum(node.reconnections for node in nodes) >= 4
     assert reasons(records) == {}
 

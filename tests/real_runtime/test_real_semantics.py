@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -24,9 +26,10 @@ from core.actor import (
     Refused,
     Start,
 )
-from core.deployment import Deployment, Fault, Placement
+from core.deployment import Deployment, Fault, Placement, Population
 from core.devices import Work, link, profile
-from core.records.rows import DeviceRow, EnergyRow, FaultRow, JobRow, UndeliveredRow
+from core.records import RecordsError
+from core.records.rows import DeviceRow, EnergyRow, EvaluationRow, FaultRow, JobRow, Row, UndeliveredRow
 from core.rng import generator
 from core.wire import frame_size
 from real_runtime.processor import Processor
@@ -96,9 +99,16 @@ def study(life: Life, *others: Placement, accepts: tuple[type[Message], ...] = (
     )
 
 
+def rows(records: MemoryRecords, kind: type[Row]) -> list[Any]:
+    return [recorded.row for recorded in records.of(kind)]
+
+
 def undelivered(records: MemoryRecords) -> list[tuple[str, str, str, str]]:
-    rows = [recorded.row for recorded in records.of(UndeliveredRow)]
-    return [(row.sender, row.receiver, row.type, row.reason) for row in rows if isinstance(row, UndeliveredRow)]
+    return [(row.sender, row.receiver, row.type, row.reason) for row in rows(records, UndeliveredRow)]
+
+
+def device_events(records: MemoryRecords, name: str) -> list[str]:
+    return [row.event for _, actor, row in records.rows if actor == name and isinstance(row, DeviceRow)]
 
 
 def test_requests_are_answered_and_messages_counted_by_their_frames() -> None:
@@ -482,6 +492,35 @@ def test_timers_and_the_start_reach_their_own_actor() -> None:
     assert [row.type for row in records.messages] == ["Stop"]
 
 
+def test_a_population_is_so_many_actors_with_states_and_starts_of_their_own() -> None:
+    log: list[str] = []
+
+    class Count(msgspec.Struct):
+        taken: int = 0
+
+    class Member(Actor):
+        accepts = (Start, Ask)
+        State = Count
+
+        async def handle(self, ctx: Context, message: Message) -> None:
+            self.state.taken += 1
+            log.append(f"{ctx.name} {type(message).__name__} {self.state.taken}")
+            if isinstance(message, Ask):
+                await ctx.reply(message, Answer(number=self.state.taken))
+
+    async def life(ctx: Context) -> None:
+        for _ in range(2):
+            await ctx.request("m-1", Ask(number=0), timeout=5)
+        await ctx.request("m-0", Ask(number=0), timeout=5)
+
+    members = Population(
+        "m", 2, lambda index: placement(f"m-{index}", Member), ("local",), lambda index: (0.0, math.inf)[index]
+    )
+    run_real(study(life, populations=(members,)))
+    assert [line for line in log if line.startswith("m-1")] == ["m-1 Ask 1", "m-1 Ask 2"]
+    assert [line for line in log if line.startswith("m-0")] == ["m-0 Start 1", "m-0 Ask 2"]
+
+
 def test_a_failing_actor_fails_the_run() -> None:
     class Broken(Actor):
         accepts = (Ask,)
@@ -494,6 +533,23 @@ def test_a_failing_actor_fails_the_run() -> None:
 
     with pytest.raises(RunFailed, match=r"broken failed at .* s: ArithmeticError: broken"):
         run_real(study(life, placement("broken", Broken)))
+
+
+def test_records_that_cannot_be_written_end_the_run(tmp_path: Path) -> None:
+    class Full(MemoryRecords):
+        def row(self, time_s: float, actor: str, row: Row) -> None:
+            if isinstance(row, EvaluationRow):
+                raise RecordsError("cannot write records: No space left on device")
+            super().row(time_s, actor, row)
+
+    async def life(ctx: Context) -> None:
+        ctx.record(EvaluationRow(round=1, examples=1, accuracy=0.5, loss=0.5))
+        await ctx.sleep(60)
+
+    records = Full()
+    with pytest.raises(RecordsError, match="No space left"):
+        asyncio.run(run_nodes(study(life, placement("echo", Echo)), {"a": ["main"], "b": ["echo"]}, tmp_path, records))
+    assert rows(records, DeviceRow)[-1].event == "end"
 
 
 def test_random_streams_are_those_of_the_seed_and_time_is_scaled() -> None:
@@ -547,10 +603,9 @@ def test_a_device_that_crashes_loses_its_actor_and_comes_back_with_a_new_one() -
         )
     )
     assert log == ["request gone", "PeerGone", "Answer"]
-    events = [r.row.event for r in records.of(DeviceRow) if r.actor == "phone" and isinstance(r.row, DeviceRow)]
-    assert events == ["start", "crash", "restart", "end"]
-    assert [r.row for r in records.of(FaultRow)] == [FaultRow(kind="crash", detail="for 20 s")]
-    assert {r.row.component for r in records.of(EnergyRow) if isinstance(r.row, EnergyRow)} >= {"idle", "battery"}
+    assert device_events(records, "phone") == ["start", "crash", "restart", "end"]
+    assert rows(records, FaultRow) == [FaultRow(kind="crash", detail="for 20 s")]
+    assert {row.component for row in rows(records, EnergyRow)} >= {"idle", "battery"}
 
 
 def test_messages_wait_while_a_link_is_down() -> None:
@@ -570,8 +625,7 @@ def test_messages_wait_while_a_link_is_down() -> None:
         )
     )
     assert undelivered(records) == []
-    events = [r.row.event for r in records.of(DeviceRow) if r.actor == "echo" and isinstance(r.row, DeviceRow)]
-    assert events == ["start", "link_down", "link_up", "end"]
+    assert device_events(records, "echo") == ["start", "link_down", "link_up", "end"]
 
 
 def test_a_computation_takes_as_long_as_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,7 +658,7 @@ def test_a_computation_takes_as_long_as_its_device(monkeypatch: pytest.MonkeyPat
 
     records = run_real(study(life, placement("phone", Phone, "phone_mid"), time_scale=0.2 / seconds))
     assert log == [{"out": (1, 2)}]
-    jobs = [r.row for r in records.of(JobRow) if isinstance(r.row, JobRow)]
+    jobs = rows(records, JobRow)
     assert [(job.function, job.outcome, job.steps) for job in jobs] == [("sum", "done", 3), ("sum", "cancelled", 3)]
     assert jobs[0].seconds == pytest.approx(seconds)
     assert jobs[0].flops == 6.0e9

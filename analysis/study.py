@@ -1,0 +1,276 @@
+"""What a run amounted to: who took part, the study in a sentence, its key figures, what an accuracy cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import units
+from analysis.tables import Run
+
+Floats = npt.NDArray[np.float64]
+#: What draws energy, in the order in which it is shown.
+DRAWS: Final = ("processor", "radio_send", "radio_receive", "idle", "charger_loss")
+#: How a client's part in a round may end, in the order in which it is shown.
+ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
+_LEVELS: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
+_SMALL_NUMBERS: Final = (
+    *("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
+)
+
+
+def natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts phone-2 before phone-10."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The global model after rounds: when each was made (s of the study), its accuracy and loss."""
+
+    round: npt.NDArray[np.int64]
+    time_s: Floats
+    accuracy: Floats
+    loss: Floats
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """When an accuracy was first reached, and what had been spent until then."""
+
+    accuracy: float
+    round: int
+    time_s: float
+    size_bytes: float
+    joules: float
+
+
+class Study:
+    """Figures derived from one run's tables; each is computed when first asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.manifest = run.manifest
+
+    # Who took part.
+
+    @cached_property
+    def actors(self) -> list[str]:
+        """All actors that left a trace, in natural order."""
+        names: set[str] = set()
+        for table, column in (("messages", "sender"), ("messages", "receiver"), ("devices", "actor")):
+            names.update(self.run.codes(table, column)[1])
+        names.update(self.run.codes("placements", "actor")[1])
+        return sorted(names, key=natural)
+
+    @cached_property
+    def profiles(self) -> dict[str, str]:
+        """Class of each actor's device; where no placement was recorded, its name without the number."""
+        placed = self.run.columns("placements")
+        known = dict(zip(placed["actor"], placed["profile"], strict=True))
+        return {name: known.get(name) or re.sub(r"[-_]?\d+$", "", name) or name for name in self.actors}
+
+    @cached_property
+    def clients(self) -> list[str]:
+        """The actors that were ever selected to train, by class of device and then by name."""
+        names = {str(name) for name in self.run.codes("participation", "client")[1]}
+        return sorted(names, key=lambda name: (self.profiles.get(name, ""), natural(name)))
+
+    def classes_of(self, names: list[str]) -> dict[str, list[str]]:
+        """Names by class of device, classes in alphabetical order."""
+        groups: dict[str, list[str]] = {}
+        for name in sorted(names, key=lambda name: (self.profiles.get(name, ""), natural(name))):
+            groups.setdefault(self.profiles.get(name, "unknown"), []).append(name)
+        return groups
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Length of the study, or the last recorded time where the manifest does not know it."""
+        if self.manifest.simulated_s > 0.0:
+            return self.manifest.simulated_s
+        times = [self.run.messages()["delivered_s"], self.run.rounds()["ended_s"], self.run.columns("devices")["time_s"]]
+        return max((float(column.max()) for column in times if len(column)), default=0.0)
+
+    # Learning.
+
+    @cached_property
+    def curve(self) -> Curve:
+        """The evaluations in order of their rounds; a model counts from the end of the round that made it."""
+        rows, rounds = self.run.evaluations(), self.run.rounds()
+        ended_s = dict(zip(rounds["round"].tolist(), rounds["ended_s"].tolist(), strict=True))
+        order = np.argsort(rows["round"], kind="stable")
+        numbers = rows["round"][order]
+        told_s = rows["time_s"][order]
+        times = [ended_s.get(number, at_s) for number, at_s in zip(numbers.tolist(), told_s.tolist(), strict=True)]
+        return Curve(
+            round=numbers,
+            time_s=np.array(times, np.float64),
+            accuracy=rows["accuracy"][order].astype(np.float64),
+            loss=rows["loss"][order].astype(np.float64),
+        )
+
+    @cached_property
+    def final_accuracy(self) -> float:
+        """Accuracy of the last model that was evaluated; NaN if none was."""
+        known = self.curve.accuracy[np.isfinite(self.curve.accuracy)]
+        return float(known[-1]) if len(known) else float("nan")
+
+    # Cost.
+
+    @cached_property
+    def energy_j(self) -> dict[str, dict[str, float]]:
+        """Joules over the whole run by actor and component."""
+        rows = self.run.columns("energy")
+        table: dict[str, dict[str, float]] = {}
+        for actor, component, joules in zip(rows["actor"], rows["component"], rows["joules"].tolist(), strict=True):
+            own = table.setdefault(actor, {})
+            own[component] = own.get(component, 0.0) + joules
+        return table
+
+    def drawn_j(self, names: list[str] | None = None) -> dict[str, float]:
+        """Joules by what drew them, of some actors or of all."""
+        chosen = self.energy_j if names is None else {n: self.energy_j[n] for n in names if n in self.energy_j}
+        total = dict.fromkeys(DRAWS, 0.0)
+        for components in chosen.values():
+            for draw in DRAWS:
+                total[draw] += components.get(draw, 0.0)
+        return total
+
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of all delivered frames."""
+        return int(self.run.messages()["size_bytes"].sum())
+
+    @cached_property
+    def bytes_over_time(self) -> tuple[Floats, Floats]:
+        """When messages were delivered, s, and the bytes delivered until then."""
+        rows = self.run.messages()
+        order = np.argsort(rows["delivered_s"], kind="stable")
+        return rows["delivered_s"][order], np.cumsum(rows["size_bytes"][order]).astype(np.float64)
+
+    @cached_property
+    def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
+        """Joules that the clients' devices have drawn until each of up to 400 times, s, by component.
+
+        The processor's are those of its jobs, spread over their time; the radios' follow the bytes; idle and the
+        charger's loss are spread evenly. All end at the recorded totals.
+        """
+        grid = np.linspace(0.0, self.duration_s, 400)
+        totals = self.drawn_j(self.clients)
+        even = grid / self.duration_s if self.duration_s > 0.0 else np.zeros_like(grid)
+        shapes = {
+            "processor": self._job_shape(grid),
+            "radio_send": self._radio_shape(grid, "sender", "radio_send"),
+            "radio_receive": self._radio_shape(grid, "receiver", "radio_receive"),
+        }
+        return grid, {
+            draw: totals[draw] * (even if shapes.get(draw) is None else shapes[draw]) for draw in DRAWS if totals[draw]
+        }
+
+    def _job_shape(self, grid: Floats) -> Floats | None:
+        rows = self.run.columns("jobs")
+        chosen = np.isin(rows["actor"].astype(str), self.clients) & (rows["joules"] > 0.0)
+        joules, start_s = rows["joules"][chosen], rows["started_s"][chosen]
+        end_s = np.maximum(rows["time_s"][chosen], start_s + 1e-9)
+        if not len(joules):
+            return None
+        # A ramp for each job: the sum of ramps that begin, less that of those that have ended.
+        slope = joules / (end_s - start_s)
+        corners = np.concatenate([start_s, end_s])
+        slopes = np.concatenate([slope, -slope])
+        order = np.argsort(corners, kind="stable")
+        corners, slopes = corners[order], np.cumsum(slopes[order])
+        values = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(corners))])
+        return np.interp(grid, corners, values) / joules.sum()
+
+    def _radio_shape(self, grid: Floats, side: str, component: str) -> Floats | None:
+        codes, names = self.run.codes("messages", side)
+        rows = self.run.messages()
+        clients = set(self.clients)
+        sizes = rows["size_bytes"].astype(np.float64)
+        sent = np.bincount(codes, weights=sizes, minlength=len(names)) if len(codes) else np.zeros(len(names))
+        joules = [self.energy_j.get(n, {}).get(component, 0.0) if n in clients else 0.0 for n in names]
+        rate = np.divide(joules, sent, out=np.zeros(len(names)), where=sent > 0)
+        weights = rate[codes] * sizes
+        if not weights.sum() > 0.0:
+            return None
+        at_s = rows["sent_s" if side == "sender" else "delivered_s"]
+        order = np.argsort(at_s, kind="stable")
+        total = np.cumsum(weights[order])
+        index = np.searchsorted(at_s[order], grid, side="right")
+        return np.concatenate([[0.0], total])[index] / total[-1]
+
+    @cached_property
+    def reached(self) -> list[Reached]:
+        """The last four of the usual levels of accuracy that were reached, and the reference if it was."""
+        curve, reference = self.curve, self.manifest.reference
+        levels = [level for level in _LEVELS if np.any(curve.accuracy >= level)][-4:]
+        if reference is not None and np.any(curve.accuracy >= reference.accuracy):
+            levels = sorted({*levels, reference.accuracy})
+        bytes_s, delivered = self.bytes_over_time
+        grid, parts = self.clients_joules_over_time
+        joules = np.sum(list(parts.values()), axis=0) if parts else np.full_like(grid, np.nan)
+        found = []
+        for level in levels:
+            at = int(np.argmax(curve.accuracy >= level))
+            time_s = float(curve.time_s[at])
+            index = int(np.searchsorted(bytes_s, time_s, side="right"))
+            found.append(
+                Reached(
+                    accuracy=level,
+                    round=int(curve.round[at]),
+                    time_s=time_s,
+                    size_bytes=float(delivered[index - 1]) if index else 0.0,
+                    joules=float(np.interp(time_s, grid, joules)),
+                )
+            )
+        return found
+
+    # In words.
+
+    @cached_property
+    def sentence(self) -> str:
+        """The study in one sentence."""
+        rounds = len(self.run.rounds()["round"])
+        data, model = self._named("data"), self._named("model")
+        who = self._who()
+        what = f"trained {model or 'a model'} together" + (f" on {data}" if data else "")
+        length = f"{_count(rounds, 'round')} in {units.duration(self.duration_s)} of {self._clock()}"
+        text = f"{who} {what}: {length}"
+        if np.isfinite(self.final_accuracy):
+            examples = int(self.run.evaluations()["examples"][-1])
+            text += f", after which {units.percent(self.final_accuracy)} of {units.count(examples)} held-out examples "
+            text += "are classified rightly"
+        return text + "."
+
+    def _who(self) -> str:
+        if not self.clients:
+            return f"{_spelt(len(self.actors))} actors"
+        groups = self.classes_of(self.clients)
+        if len(groups) == 1:
+            return f"{_spelt(len(self.clients))} clients ({next(iter(groups))})"
+        inside = ", ".join(f"{units.count(len(names))} {kind}" for kind, names in groups.items())
+        return f"{_spelt(len(self.clients))} clients ({inside})"
+
+    def _clock(self) -> str:
+        return "simulated time" if self.manifest.world == "sim" else "real time on sockets"
+
+    def _named(self, key: str) -> str:
+        """How the scenario calls its data or its model, if it does."""
+        value: Any = self.manifest.scenario.get(key)
+        if isinstance(value, dict):
+            value = next((value[k] for k in ("name", "dataset", "kind", "type") if isinstance(value.get(k), str)), None)
+        return value if isinstance(value, str) else ""
+
+
+def _spelt(number: int) -> str:
+    return _SMALL_NUMBERS[number] if number < len(_SMALL_NUMBERS) else units.count(number)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{units.count(number)} {noun}{'' if number == 1 else 's'}"

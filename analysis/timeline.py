@@ -1,0 +1,167 @@
+"""Who did what when: the spans of each client's time and the marks of each round, from jobs, messages and decisions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.study import ENDS, Study
+
+Floats = npt.NDArray[np.float64]
+#: Transfers shorter than this share of what is shown cannot be seen.
+_VISIBLE: Final = 1e-3
+#: Events of a device that begin and end a time without it, and how the time is called.
+_DOWN: Final = {"link_down": "link_up", "crash": "restart", "battery_empty": "restart"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Something that lasted. `kind`: computing, stopped (a computation that came to nothing), receiving, sending, down."""
+
+    client: int
+    kind: str
+    start_s: float
+    end_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A decision about a client at a time. `kind`: late, lost, declined, rejected."""
+
+    client: int
+    kind: str
+    time_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """Spans and marks of clients (by their index in `Study.clients`) between two times."""
+
+    start_s: float
+    end_s: float
+    rounds: tuple[int, ...]
+    spans: list[Span]
+    marks: list[Mark]
+    #: For each round shown and client selected in it: from selection to the end of the round.
+    selected: list[Span]
+
+
+def window(study: Study, most: int) -> tuple[int, ...]:
+    """Numbers of up to `most` rounds in a row to look at closely: where most went wrong, else the first."""
+    rounds = study.run.rounds()
+    numbers = rounds["round"].tolist()
+    if len(numbers) <= most:
+        return tuple(numbers)
+    trouble = sum(rounds[column] for column in ("late", "lost", "declined", "rejected"))
+    sums = np.convolve(trouble, np.ones(most, np.int64), mode="valid")
+    first = int(np.argmax(sums))
+    return tuple(numbers[first : first + most])
+
+
+def timeline(study: Study, numbers: tuple[int, ...]) -> Timeline:
+    """Everything about the clients in the rounds `numbers`."""
+    rounds = study.run.rounds()
+    chosen = np.isin(rounds["round"], numbers)
+    start_s, end_s = float(rounds["started_s"][chosen].min()), float(rounds["ended_s"][chosen].max())
+    index = {name: i for i, name in enumerate(study.clients)}
+    spans = [*_transfers(study, index, start_s, end_s), *_jobs(study, index, start_s, end_s)]
+    spans += _downs(study, index, start_s, end_s)
+    marks, selected = _decisions(study, index, numbers)
+    return Timeline(start_s, end_s, numbers, spans, marks, selected)
+
+
+def _jobs(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
+    rows = study.run.columns("jobs")
+    inside = (rows["time_s"] > start_s) & (rows["started_s"] < end_s)
+    return [
+        Span(index[actor], "computing" if outcome == "done" else "stopped", max(began, start_s), min(ended, end_s))
+        for actor, outcome, began, ended in zip(
+            rows["actor"][inside],
+            rows["outcome"][inside],
+            rows["started_s"][inside].tolist(),
+            rows["time_s"][inside].tolist(),
+            strict=True,
+        )
+        if actor in index
+    ]
+
+
+def _transfers(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
+    rows = study.run.messages()
+    seen = (rows["delivered_s"] - rows["sent_s"]) >= _VISIBLE * (end_s - start_s)
+    inside = seen & (rows["delivered_s"] > start_s) & (rows["sent_s"] < end_s)
+    found = []
+    for kind, side in (("receiving", "receiver"), ("sending", "sender")):
+        times = (rows["sent_s"][inside].tolist(), rows["delivered_s"][inside].tolist())
+        for actor, sent_s, at_s in zip(rows[side][inside], *times, strict=True):
+            if actor in index:
+                found.append(Span(index[actor], kind, max(sent_s, start_s), min(at_s, end_s)))
+    return found
+
+
+def _downs(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
+    rows = study.run.columns("devices")
+    began: dict[tuple[str, str], float] = {}
+    found = []
+    ends = {end: {start for start, e in _DOWN.items() if e == end} for end in _DOWN.values()}
+    for actor, event, at_s in zip(rows["actor"], rows["event"], rows["time_s"].tolist(), strict=True):
+        if actor not in index:
+            continue
+        if event in _DOWN:
+            began.setdefault((actor, event), at_s)
+        for start in ends.get(event, ()):
+            since = began.pop((actor, start), None)
+            if since is not None:
+                found.append(Span(index[actor], "down", since, at_s))
+    found += [Span(index[actor], "down", since, end_s) for (actor, _), since in began.items()]
+    return [
+        dataclasses.replace(span, start_s=max(span.start_s, start_s), end_s=min(span.end_s, end_s))
+        for span in found
+        if span.end_s > start_s and span.start_s < end_s
+    ]
+
+
+def _decisions(study: Study, index: dict[str, int], numbers: tuple[int, ...]) -> tuple[list[Mark], list[Span]]:
+    rounds, rows = study.run.rounds(), study.run.columns("participation")
+    ended_s = dict(zip(rounds["round"].tolist(), rounds["ended_s"].tolist(), strict=True))
+    inside = np.isin(rows["round"], numbers)
+    marks, selected = [], []
+    for number, client, event, at_s in zip(
+        rows["round"][inside].tolist(),
+        rows["client"][inside],
+        rows["event"][inside],
+        rows["time_s"][inside].tolist(),
+        strict=True,
+    ):
+        if event == "selected":
+            selected.append(Span(index[client], event, at_s, ended_s.get(number, at_s)))
+        elif event in ENDS and event != "accepted" and at_s <= ended_s.get(number, at_s):
+            marks.append(Mark(index[client], event, at_s))
+    return marks, selected
+
+
+def participation(study: Study) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8], Floats]:
+    """Round numbers, and by client and round: the end (index in `ENDS`, -1 not selected, -2 no end) and seconds to it."""
+    rounds, rows = study.run.rounds(), study.run.columns("participation")
+    numbers = rounds["round"]
+    column = {number: i for i, number in enumerate(numbers.tolist())}
+    row = {name: i for i, name in enumerate(study.clients)}
+    ends = np.full((len(row), len(column)), -1, np.int8)
+    seconds = np.full(ends.shape, np.nan)
+    started_s = rounds["started_s"]
+    for number, client, event, at_s in zip(
+        rows["round"].tolist(), rows["client"], rows["event"], rows["time_s"].tolist(), strict=True
+    ):
+        at = column.get(number)
+        if at is None:
+            continue
+        where = (row[client], at)
+        if event == "selected":
+            ends[where] = -2
+        elif event in ENDS and ends[where] == -2:
+            ends[where] = ENDS.index(event)
+            seconds[where] = at_s - started_s[at]
+    return numbers, ends, seconds
