@@ -95,8 +95,9 @@ class Place:
 
     def _make(self) -> Cell:
         actor = self.placement.make()
-        if self._resident.member and type(actor).State is not None:
-            actor.state = type(actor).State()
+        state = type(actor).State
+        if self._resident.member and state is not None:
+            actor.state = state()
         return Cell(self._world, self.name, actor, self.machine)
 
     # Life.
