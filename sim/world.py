@@ -92,6 +92,8 @@ class World:
         self.codec: Codec | None = None
         if deployment.strict_wire:
             self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
+        #: What the main actor has left as its `result`.
+        self.result: Payload | None = None
         self.error: BaseException | None = None
         self.ended = False
         self._accepts: dict[type[Actor], frozenset[type[Message]]] = {}
@@ -193,6 +195,8 @@ class World:
         for watcher in self._watchers_of(node):
             LocalMessage(watcher, PeerGone(peer=node.name), node.path_delay_s(watcher))
         if node.name == self.deployment.main:
+            if node.cell is not None:
+                self.result = getattr(node.cell.actor, "result", None)
             self.ended = True
             raise StopRun
 

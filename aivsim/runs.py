@@ -1,0 +1,315 @@
+"""Runs a scenario in one of the two worlds and leaves its directory: manifest, records, model, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from aivsim.places import cache_directory, scenario_directories
+from aivsim.progress import Display, display
+from core.records import (
+    EvaluationRow,
+    HostRunRow,
+    Manifest,
+    RecordsError,
+    Reference,
+    RoundRow,
+    Row,
+    RunWriter,
+    model_sha256,
+    save_model,
+    write_manifest,
+)
+from core.records.manifest import MODEL
+from core.scenario import Scenario, load
+from core.wire import Payload
+
+if TYPE_CHECKING:
+    from analysis.tables import Run
+    from core.compute import Evaluator
+    from core.scenario.build import Study
+
+World = Literal["sim", "real"]
+#: Packages whose versions the numbers depend on.
+PACKAGES = ("aivsim", "jax", "jaxlib", "flax", "optax", "numpy", "simpy", "msgspec", "pyarrow")
+
+
+class RunFailed(Exception):
+    """The run began and did not end well; its directory holds what was recorded."""
+
+
+def run(
+    scenario: str | os.PathLike[str],
+    *,
+    world: World = "sim",
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+    processes: int | None = None,
+    quiet: bool = True,
+    report: bool = True,
+) -> Run:
+    """Run a scenario (a path, or the name of one of ours) and return its tables.
+
+    Raises `core.scenario.ScenarioError` for a wrong scenario, `RecordsError` for a directory that cannot be written,
+    `RunFailed` if the run fails. `settings` are `key=value` overrides.
+    """
+    from analysis.tables import Run
+
+    name = os.fspath(scenario)
+    found = load(name, settings, seed=seed, directories=scenario_directories())
+    directory = Path(out) if out is not None else _free_directory(found.name)
+    shown = display(found, world, quiet=quiet)
+    with shown:
+        if world == "sim":
+            _simulate(found, directory, shown)
+        else:
+            arguments = [*(part for setting in settings for part in ("--set", setting))]
+            if seed is not None:
+                arguments += ["--set", f"seed={seed}"]
+            _run_real(found, directory, shown, ["--scenario", _absolute(name), *arguments], processes)
+        if report:
+            from analysis.report import write_report
+
+            shown.phase("writing the report")
+            write_report(directory)
+    return Run(directory)
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_file() else name
+
+
+def _free_directory(name: str) -> Path:
+    """`runs/NAME-1`, or the next number that is free."""
+    root = Path("runs")
+    number = 1
+    while (root / f"{name}-{number}").exists():
+        number += 1
+    return root / f"{name}-{number}"
+
+
+# What a run leaves.
+
+
+@dataclasses.dataclass
+class _Ledger:
+    """The manifest of a run while it comes about, and what it costs here."""
+
+    directory: Path
+    manifest: Manifest
+    writer: RunWriter
+    began_s: float = dataclasses.field(default_factory=time.monotonic)
+    phase_s: float = dataclasses.field(default_factory=time.monotonic)
+    phase_cpu_s: float = dataclasses.field(default_factory=time.process_time)
+
+    def phase(self, name: str) -> None:
+        """A phase has ended: what it cost goes into `host_run`."""
+        now_s, cpu_s = time.monotonic(), time.process_time()
+        row = HostRunRow(
+            phase=name,
+            wall_s=now_s - self.phase_s,
+            cpu_s=cpu_s - self.phase_cpu_s,
+            peak_rss_bytes=_peak_rss_bytes(),
+        )
+        self.writer.row(now_s - self.began_s, "", row)
+        self.phase_s, self.phase_cpu_s = now_s, cpu_s
+
+    def end(self, outcome: Literal["done", "failed", "interrupted"], reason: str = "", **changes: Any) -> None:
+        """Write the records that are left and the final manifest."""
+        try:
+            self.writer.close()
+        finally:
+            self.manifest = msgspec.structs.replace(
+                self.manifest,
+                outcome=outcome,
+                reason=reason,
+                ended=_utc_now(),
+                wall_s=time.monotonic() - self.began_s,
+                trace_sha256=self.writer.trace_sha256,
+                **changes,
+            )
+            write_manifest(self.directory, self.manifest)
+
+
+def _open(scenario: Scenario, world: World, directory: Path, resolve: Callable[[Payload], Any] | None) -> _Ledger:
+    writer = RunWriter(directory, resolve=resolve)
+    reference = scenario.report.reference
+    manifest = Manifest(
+        name=scenario.name,
+        description=scenario.description,
+        scenario=scenario.resolved(),
+        seed=scenario.seed,
+        world=world,
+        outcome="running",
+        started=_utc_now(),
+        layout=scenario.numerics.layout,
+        time_scale=scenario.real.time_scale if world == "real" else 0.0,
+        versions={"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        host=_host(),
+        reference=None if reference is None else Reference(accuracy=reference.accuracy, source=reference.source),
+    )
+    write_manifest(directory, manifest)
+    return _Ledger(directory, manifest, writer)
+
+
+def _utc_now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _host() -> dict[str, str | int | float]:
+    import psutil
+
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _peak_rss_bytes() -> int:
+    # Linux counts in kilobytes, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# The simulator.
+
+
+def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
+    from core.compute import Evaluator, enable_compilation_cache
+    from core.scenario.build import study
+    from sim.world import ActorFailed, Deadlock
+    from sim.world import World as SimulatedWorld
+
+    enable_compilation_cache(cache_directory())
+    evaluator = Evaluator(max_pending=scenario.numerics.max_pending, layout=scenario.numerics.layout)
+    ledger = _open(scenario, "sim", directory, evaluator.resolved)
+    evaluations: list[EvaluationRow] = []
+
+    def observe(time_s: float, actor: str, row: Row) -> None:
+        if isinstance(row, RoundRow):
+            shown.round_ended(row.round, time_s)
+        elif isinstance(row, EvaluationRow):
+            evaluations.append(row)
+
+    built: Study | None = None
+    world: SimulatedWorld | None = None
+    try:
+        shown.phase("dealing the data")
+        built = study(scenario)
+        ledger.phase("set-up")
+        world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
+        shown.phase("simulating")
+        world.run()
+        ledger.phase("events")
+        shown.phase("computing")
+        for row in evaluations:
+            if isinstance(row.accuracy, Payload):
+                shown.evaluated(row.round, float(evaluator.value(row.accuracy)["accuracy"]))
+        evaluator.finish()
+        model = None if world.result is None else evaluator.value(world.result)
+        ledger.phase("numerics")
+        if model is not None:
+            save_model(directory / MODEL, model)
+        ledger.end(
+            "done",
+            simulated_s=world.env.now,
+            model_sha256=None if model is None else model_sha256(model),
+            counts=_counts(ledger, evaluator),
+        )
+    except (ActorFailed, Deadlock) as error:
+        ledger.end("failed", str(error), simulated_s=world.env.now if world else 0.0)
+        raise RunFailed(str(error)) from error
+    except KeyboardInterrupt:
+        ledger.end("interrupted", "interrupted by the user", simulated_s=world.env.now if world else 0.0)
+        raise
+    except RecordsError:
+        raise
+    except BaseException as error:
+        ledger.end("failed", f"{type(error).__name__}: {error}", simulated_s=world.env.now if world else 0.0)
+        raise
+
+
+def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
+    counts = evaluator.counts
+    return {
+        "messages": ledger.writer.message_count,
+        "jobs_submitted": counts.jobs_submitted,
+        "jobs_executed": counts.jobs_executed,
+        "jobs_never_computed": counts.jobs_never_computed,
+        "jobs_wasted": counts.jobs_wasted,
+        "batches": counts.batches,
+        "compilations": counts.compilations,
+    }
+
+
+# Real sockets.
+
+
+def _run_real(
+    scenario: Scenario, directory: Path, shown: Display, node_arguments: Sequence[str], processes: int | None
+) -> None:
+    import asyncio
+
+    from core.scenario.build import study
+    from real_runtime.launcher import LaunchError
+    from real_runtime.launcher import run as launch
+    from real_runtime.progress import Progress
+
+    ledger = _open(scenario, "real", directory, None)
+    last_s = 0.0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal last_s
+        last_s = max(last_s, progress.time_s)
+        number = progress.row.get("round")
+        if progress.table == RoundRow.table and isinstance(number, int):
+            shown.round_ended(number, progress.time_s)
+        elif progress.table == EvaluationRow.table and isinstance(number, int):
+            accuracy = progress.row.get("accuracy")
+            shown.evaluated(number, float(accuracy) if isinstance(accuracy, float) else float("nan"))
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    try:
+        shown.phase("starting the nodes")
+        deployment = study(scenario, world="real").deployment
+        ledger.phase("set-up")
+        outcome = asyncio.run(
+            launch(
+                deployment,
+                node_arguments=node_arguments,
+                processes=processes or scenario.real.processes or os.cpu_count() or 1,
+                directory=directory,
+                writer=ledger.writer,
+                on_progress=on_progress,
+            )
+        )
+        ledger.phase("run")
+        if outcome.model is not None:
+            save_model(directory / MODEL, outcome.model)
+        ledger.end(
+            "done",
+            simulated_s=last_s,
+            model_sha256=None if outcome.model is None else model_sha256(outcome.model),
+            counts={"messages": ledger.writer.message_count, "nodes": len(outcome.nodes), "nodes_lost": len(outcome.lost)},
+        )
+    except LaunchError as error:
+        ledger.end("failed", str(error), simulated_s=last_s)
+        raise RunFailed(str(error)) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        ledger.end("interrupted", "interrupted by the user", simulated_s=last_s)
+        raise KeyboardInterrupt from None

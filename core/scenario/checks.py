@@ -1,0 +1,312 @@
+"""Checks across keys: names that must exist, numbers that must fit together.
+
+A check reads whatever it needs and yields what it finds; on a draft, of which some keys are invalid, reading one of
+these ends that check alone, so that the rest of a file's mistakes still come out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from core import devices as catalogue
+from core.scenario import resolve
+from core.scenario.kinds import did_you_mean
+from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS
+
+if TYPE_CHECKING:
+    from core.scenario.schema import Group, Scenario, Station
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+#: Names listed in a message before it is cut short.
+SHOWN: Final = 16
+#: Devices whose names are compared one by one.
+MOST_DEVICES: Final = 1_000_000
+
+
+class Unreadable(Exception):
+    """A key of a draft has no valid value."""
+
+
+class Finding(NamedTuple):
+    """A value that does not fit: where it is, what would be accepted, and a hint or nothing."""
+
+    path: KeyPath
+    accepted: str
+    hint: str = ""
+
+    @property
+    def text(self) -> str:
+        """Hint and what is accepted."""
+        return f"{self.hint}{'; ' if self.hint else ''}accepted: {self.accepted}"
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Names in a row, cut short where there are many."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def findings(scenario: Scenario) -> list[Finding]:
+    """All that the checks find."""
+    found: list[Finding] = []
+
+    def collect(check: Callable[..., Iterator[Finding]], *arguments: object) -> None:
+        try:
+            found.extend(check(scenario, *arguments))
+        except Unreadable:
+            return
+
+    for check in _CHECKS:
+        collect(check)
+    for path, station in _stations(scenario):
+        for station_check in _STATION_CHECKS:
+            collect(station_check, path, station)
+    return found
+
+
+def _read(get: Callable[[], Station | None]) -> Station | None:
+    try:
+        return get()
+    except Unreadable:
+        return None
+
+
+def _stations(s: Scenario) -> Iterator[tuple[KeyPath, Station | Group]]:
+    """The places where actors live, with their keys."""
+    for path, station in ((COORDINATOR, _read(lambda: s.coordinator)), (EVALUATOR, _read(lambda: s.evaluator))):
+        if station is not None:
+            yield (path,), station
+    try:
+        groups = s.devices
+    except Unreadable:
+        return
+    for i, group in enumerate(groups):
+        yield ("devices", i), group
+
+
+def _unknown(path: KeyPath, name: str, noun: str, known: tuple[str, ...]) -> Iterator[Finding]:
+    if name not in known:
+        yield Finding(path, f"{noun}: {listed(known)}", did_you_mean(name, known))
+
+
+# Checks of one place.
+
+
+def _device(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    yield from _unknown((*path, "device"), station.device, "a class of devices", resolve.profile_names(s))
+
+
+def _link(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    yield from _unknown((*path, "link"), station.link, "an access link", resolve.link_names(s))
+
+
+def _region(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    yield from _unknown((*path, "region"), station.region, "a region", resolve.region_names(s))
+
+
+def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """The link needs a radio that the device has."""
+    try:
+        profile, link = resolve.profile(s, station.device), resolve.link(s, station.link)
+    except ValueError:
+        return
+    if link.kind not in profile.radios:
+        fitting = []
+        for name in resolve.link_names(s):
+            try:
+                if resolve.link(s, name).kind in profile.radios:
+                    fitting.append(name)
+            except Unreadable:
+                continue
+        hint = f"{link.name} is {link.kind}, for which a {station.device} has no radio"
+        yield Finding((*path, "link"), f"one of {listed(tuple(fitting))}", hint)
+
+
+def _within_reach(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """A delay is known between its region and the coordinator's."""
+    here, there = station.region, s.coordinator.region
+    known = resolve.region_names(s)
+    if here in known and there in known and (here, there) not in resolve.region_delays(s):
+        reached = tuple(name for name in known if (name, there) in resolve.region_delays(s))
+        yield Finding(
+            (*path, "region"),
+            f"a region with a delay to the coordinator's: {listed(reached)}",
+            f"network.region_delays has no delay between {here} and {there}",
+        )
+
+
+# Checks of the whole.
+
+
+def _own_names(s: Scenario) -> Iterator[Finding]:
+    """What a scenario defines itself does not hide what the catalogue has."""
+    for key, own, taken in (("links", s.links, catalogue.links()), ("profiles", s.profiles, catalogue.profiles())):
+        for name in own:
+            if name in taken:
+                yield Finding((key, name), "another name", f"the catalogue has {name} already")
+
+
+def _own_profiles(s: Scenario) -> Iterator[Finding]:
+    for name, spec in s.profiles.items():
+        try:
+            base = spec.base
+            if base not in catalogue.profiles():
+                yield from _unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
+                continue
+            resolve.profile(s, name)
+        except Unreadable:
+            continue
+        except ValueError as error:
+            yield Finding(("profiles", name), "values that a device can have", str(error))
+
+
+def _group_names(s: Scenario) -> Iterator[Finding]:
+    """Groups have names of their own, and no actor's name stands for two."""
+    counted = Counter(group.name for group in s.devices)
+    seen: set[str] = set()
+    actors = {COORDINATOR, EVALUATOR}
+    if sum(group.count for group in s.devices) <= MOST_DEVICES:
+        actors.update(f"{group.name}-{i}" for group in s.devices for i in range(group.count))
+    for i, group in enumerate(s.devices):
+        if counted[group.name] > 1 and group.name in seen:
+            yield Finding(("devices", i, "name"), "a name that no other group has", "an earlier group has this name")
+        if group.name in actors:
+            yield Finding(("devices", i, "name"), "a name that is no actor's", "an actor has this name")
+        seen.add(group.name)
+
+
+def _device_total(s: Scenario) -> Iterator[Finding]:
+    total = sum(group.count for group in s.devices)
+    if total > MOST_DEVICES:
+        yield Finding(("devices",), f"at most {MOST_DEVICES} devices in all groups", f"there are {total}")
+
+
+def _participants(s: Scenario) -> Iterator[Finding]:
+    """min_participants <= max_participants <= devices."""
+    total = sum(group.count for group in s.devices)
+    least = s.training.min_participants
+    most: int | None = None
+    try:
+        most = s.training.max_participants
+    except Unreadable:
+        pass
+    if most is not None and most > total:
+        yield Finding(
+            ("training", "max_participants"), f"a whole number up to {total}, the number of devices, or null (all devices)"
+        )
+    if least > min(total, total if most is None else most):
+        bound = f"{total}, the number of devices" if most is None or most >= total else f"max_participants, {most}"
+        yield Finding(("training", "min_participants"), f"a whole number up to {bound}")
+
+
+def _clients(s: Scenario) -> Iterator[Finding]:
+    """The data can be dealt to that many clients, and every device gets one's share."""
+    total = sum(group.count for group in s.devices)
+    clients = total if s.data.clients is None else s.data.clients
+    path: KeyPath = ("devices",) if s.data.clients is None else ("data", "clients")
+    what = "groups with together" if s.data.clients is None else "null, or a whole number"
+    if clients < total:
+        yield Finding(path, f"{what} from {total}, the number of devices")
+    facts = DATASETS.get(s.data.dataset)
+    if facts is None:
+        return
+    if s.data.partition == "writer":
+        bound, why = facts.natural_clients, f"{s.data.dataset} has {facts.natural_clients} natural clients"
+    elif s.data.partition == "iid":
+        bound, why = facts.examples, f"{s.data.dataset} has {facts.examples} examples"
+    else:
+        bound = facts.examples // s.data.min_examples
+        why = f"{s.data.dataset} has {facts.examples} examples, at least {s.data.min_examples} for each client"
+    if clients > bound:
+        other = "; the partitions iid and dirichlet deal to more" if s.data.partition == "writer" else ""
+        at_most = f"at most {bound} devices" if s.data.clients is None else f"null, or a whole number up to {bound}"
+        yield Finding(path, f"{at_most}{other}", f"{why}, asked for are {clients} clients")
+
+
+def _held_out(s: Scenario) -> Iterator[Finding]:
+    if s.evaluator is not None and s.data.test_fraction == 0:
+        yield Finding(
+            ("data", "test_fraction"), "a share above 0, or `evaluator: null`", "the evaluator would have no examples"
+        )
+
+
+def _options(
+    path: KeyPath, name: str, options: dict[str, object], known: dict[str, tuple[str, ...]]
+) -> Iterator[Finding]:
+    for option in options:
+        if name in known and option not in known[name]:
+            accepted = listed(known[name]) if known[name] else "no options"
+            yield Finding((*path, option), f"{name} takes {accepted}", did_you_mean(option, known[name]))
+
+
+def _model_options(s: Scenario) -> Iterator[Finding]:
+    yield from _options(("model", "options"), s.model.name, s.model.options, dict(MODELS))
+
+
+def _algorithm_options(s: Scenario) -> Iterator[Finding]:
+    yield from _options(("training", "options"), s.training.algorithm, s.training.options, dict(ALGORITHMS))
+
+
+def _files(s: Scenario) -> Iterator[Finding]:
+    """Files that are named exist."""
+    for path, get in (
+        (("data", "dataset"), lambda: s.data.dataset),
+        (("model", "name"), lambda: s.model.name),
+        (("training", "algorithm"), lambda: s.training.algorithm),
+    ):
+        try:
+            spec = get()
+        except Unreadable:
+            continue
+        file = spec if spec.endswith(".npz") else spec.rpartition(":")[0]
+        if file.endswith((".npz", ".py")) and not Path(file).is_file():
+            yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
+
+
+def _fault_targets(s: Scenario) -> Iterator[Finding]:
+    groups = {group.name: group.count for group in s.devices}
+    stations = (COORDINATOR,) if s.evaluator is None else (COORDINATOR, EVALUATOR)
+    for i, fault in enumerate(s.faults):
+        try:
+            target = fault.target
+        except Unreadable:
+            continue
+        group, _, number = target.rpartition("-")
+        device = group in groups and number.isascii() and number.isdecimal() and str(int(number)) == number
+        if target in groups or target in stations or (device and int(number) < groups[group]):
+            continue
+        if device:
+            hint = f"the group {group} has the devices {group}-0 to {group}-{groups[group] - 1}"
+        else:
+            hint = did_you_mean(target, (*stations, *groups))
+        accepted = f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups))}-0"
+        yield Finding(("faults", i, "target"), accepted, hint)
+
+
+def _random_targets(s: Scenario) -> Iterator[Finding]:
+    groups = tuple(group.name for group in s.devices)
+    for i, spec in enumerate(s.random_faults):
+        try:
+            yield from _unknown(("random_faults", i, "targets"), spec.targets, "a group of devices", groups)
+        except Unreadable:
+            continue
+
+
+_STATION_CHECKS: Final = (_device, _link, _region, _radio, _within_reach)
+_CHECKS: Final = (
+    _own_names,
+    _own_profiles,
+    _group_names,
+    _device_total,
+    _participants,
+    _clients,
+    _held_out,
+    _model_options,
+    _algorithm_options,
+    _files,
+    _fault_targets,
+    _random_targets,
+)

@@ -1,0 +1,31 @@
+"""Names of the parts that come with the project, and their facts, known without importing the numerics.
+
+Importing models, data or algorithms takes JAX and seconds; reading a scenario needs neither. Tests hold these constants
+equal to the rooms they speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class DatasetFacts(NamedTuple):
+    """Examples of a data set, and its natural clients."""
+
+    examples: int
+    natural_clients: int
+
+
+#: Options of each model, by its name.
+MODELS: Final[Mapping[str, tuple[str, ...]]] = {"cnn": ("features", "hidden"), "softmax": ()}
+#: Options of each algorithm, beside batch size and learning rates, which are keys of `training`.
+ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {"fedavg": ("optimizer", "momentum")}
+DATASETS: Final[Mapping[str, DatasetFacts]] = {"digits": DatasetFacts(examples=1797, natural_clients=14)}
+PARTITIONS: Final[Mapping[str, str]] = {
+    "writer": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",
+    "iid": "Shuffled and dealt in equal parts.",
+    "dirichlet": "Each label's examples dealt in proportions from Dir(alpha): the smaller alpha, the more skewed.",
+}
+COORDINATOR: Final = "coordinator"
+EVALUATOR: Final = "evaluator"

@@ -1,0 +1,336 @@
+"""The scenario: one study as frozen pydantic models. Every field has a description, which `aivsim schema`, `aivsim new`
+and the docs show; quantities are in SI units once read (`core.scenario.units`).
+
+A scenario made in Python (`Scenario(...)`, `Scenario.model_validate(...)`) is checked like one from a file; `load`
+adds files, lines, `extends` and overrides.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from core.scenario import checks
+from core.scenario.kinds import Choice, Component, Flag, Number, Options, Text, Whole
+from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS, PARTITIONS
+from core.scenario.quantity import (
+    Bytes,
+    BytesPerSecond,
+    Celsius,
+    CelsiusOrNull,
+    FlopsPerSecond,
+    Fraction,
+    FractionBelowOne,
+    FractionOrNull,
+    FractionSpan,
+    Joules,
+    PositiveSeconds,
+    Seconds,
+    SecondsOrForGood,
+    Watts,
+)
+
+#: Type of the error that carries what the checks across keys have found.
+CHECKS: Final = "checks"
+#: Keys whose value may be a path, which is relative to the file that it stands in.
+PATH_KEYS: Final = (("data", "dataset"), ("model", "name"), ("training", "algorithm"))
+
+_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
+Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _, . or -", _NAME, maximum=64)]
+Words: TypeAlias = Annotated[str, Text("text")]
+Bool: TypeAlias = Annotated[bool, Flag()]
+FaultKind: TypeAlias = Annotated[Literal["link_down", "crash"], Choice("link_down", "crash")]
+
+
+class Section(BaseModel):
+    """A part of a scenario: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Data(Section):
+    """The examples, and how they are dealt to clients."""
+
+    dataset: Annotated[str, Component("data set", DATASETS, suffixes=(".npz",))] = Field(
+        "digits",
+        description="A data set that comes with the project, or an own one (.npz: x, y and, optionally, client).",
+    )
+    partition: Annotated[Literal["writer", "iid", "dirichlet"], Choice(*PARTITIONS)] = Field(
+        "writer",
+        description="How examples are dealt: by the data's natural client (writer), at random in equal parts (iid), or "
+        "with skewed labels (dirichlet).",
+    )
+    clients: Annotated[int | None, Whole(1, 1_000_000, or_null="as many as there are devices")] = Field(
+        None,
+        description="Clients that examples are dealt to; the first of them are on the devices. null: as many as devices.",
+    )
+    alpha: Annotated[float, Number(above=0, maximum=1e6)] = Field(
+        0.5, description="Concentration of the dirichlet partition: 0.1 is very skewed, 100 nearly even."
+    )
+    min_examples: Annotated[int, Whole(1, 1_000_000_000)] = Field(
+        10, description="Least examples of a client in the dirichlet partition, held-out ones included."
+    )
+    test_fraction: FractionBelowOne = Field(
+        0.2, description="Share of each client's examples that is held out; pooled, they are the evaluator's test set."
+    )
+
+
+class Model(Section):
+    """The model that is trained."""
+
+    name: Annotated[str, Component("model", MODELS)] = Field(
+        "softmax",
+        description="softmax (regression), cnn (small, convolutional), or an own one: a factory of flax NNX modules.",
+    )
+    options: Annotated[dict[str, Any], Options()] = Field(
+        default_factory=dict, description="Options of the model; cnn: features (two numbers) and hidden."
+    )
+
+
+class Requirements(Section):
+    """What a device must fulfil to train when it is asked; others decline."""
+
+    min_battery: FractionOrNull = Field(None, description="Least charge; devices on mains fulfil it.")
+    max_temperature: CelsiusOrNull = Field(None, description="Highest temperature, °C.")
+    charging: Bool = Field(False, description="Only while on external power.")
+    unmetered: Bool = Field(False, description="Only on links that are not cellular.")
+
+
+class Training(Section):
+    """The training job."""
+
+    algorithm: Annotated[str, Component("algorithm", ALGORITHMS)] = Field(
+        "fedavg", description="fedavg, or an own function that takes the model, batch_size and server_learning_rate."
+    )
+    options: Annotated[dict[str, Any], Options()] = Field(
+        default_factory=dict, description="Options of the algorithm; fedavg: momentum (of the clients' SGD)."
+    )
+    rounds: Annotated[int, Whole(1, 10_000_000)] = Field(description="Rounds of training.")
+    min_participants: Annotated[int, Whole(1, 1_000_000)] = Field(
+        1, description="Clients that must be there to begin a round, and results that must come for it to count."
+    )
+    max_participants: Annotated[int | None, Whole(1, 1_000_000, or_null="all devices")] = Field(
+        None, description="Results after which a round ends. null: as many as there are devices."
+    )
+    over_selection: Annotated[float, Number(1, 100)] = Field(
+        1.0, description="Clients asked for each result that is wanted; 1.3 asks 13 for 10."
+    )
+    deadline: PositiveSeconds = Field(600.0, description="Longest round, s; results that come later are not used.")
+    local_epochs: Annotated[int, Whole(1, 100_000)] = Field(
+        1, description="Passes of a client over its own examples in a round."
+    )
+    batch_size: Annotated[int, Whole(1, 1_000_000)] = Field(32, description="Examples of a client's step.")
+    learning_rate: Annotated[float, Number(above=0, maximum=1e6)] = Field(
+        0.1, description="Learning rate of the clients' optimiser."
+    )
+    server_learning_rate: Annotated[float, Number(above=0, maximum=1e6)] = Field(
+        1.0, description="What the mean of the clients' updates is multiplied by; 1 is plain federated averaging."
+    )
+    eval_every: Annotated[int, Whole(1, 10_000_000)] = Field(
+        1, description="Rounds from one evaluation to the next; the last model is always evaluated."
+    )
+    pause: Seconds = Field(0.0, description="Rest between two rounds, s.")
+    enrol_timeout: PositiveSeconds = Field(
+        600.0, description="How long to wait for enough clients before a round is given up, s."
+    )
+    requirements: Requirements = Field(default_factory=Requirements, description="What a device must fulfil to train.")
+
+
+class Station(Section):
+    """Where an actor of the job lives."""
+
+    device: Name = Field(description="Class of its device; `aivsim list devices` shows them.")
+    link: Name = Field(description="Its access link; `aivsim list links` shows them.")
+    region: Name = Field("europe", description="Region of the Internet; `aivsim list regions` shows them.")
+
+
+class Group(Section):
+    """Devices of one kind: the clients `NAME-0`, `NAME-1`, …"""
+
+    name: Name = Field(description="Name of the group; its devices are NAME-0, NAME-1, …")
+    count: Annotated[int, Whole(1, 1_000_000)] = Field(1, description="How many there are.")
+    device: Name = Field(description="Class of the devices; `aivsim list devices` shows them.")
+    link: Name = Field(description="Their access link, one each; `aivsim list links` shows them.")
+    region: Name = Field("europe", description="Region of the Internet; `aivsim list regions` shows them.")
+    battery: FractionSpan = Field(
+        (1.0, 1.0),
+        description="Charge at the start, or the lowest and highest of an even spread; nothing to devices on mains.",
+    )
+    charging: Bool = Field(False, description="Whether they are on a charger.")
+    ambient: Celsius = Field(25.0, description="Temperature around them, °C.")
+    speed_spread: Annotated[float, Number(0, 2)] = Field(
+        0.0, description="Standard deviation of the natural logarithm of their speed; 0: all alike, 0.5 is realistic."
+    )
+
+
+class LinkSpec(Section):
+    """An own access link."""
+
+    kind: Annotated[Literal["wifi", "cellular", "ethernet"], Choice("wifi", "cellular", "ethernet")] = Field(
+        description="Which of a device's radios it needs."
+    )
+    latency: Seconds = Field(description="One-way delay of the access part, s.")
+    up: BytesPerSecond = Field(description="Goodput from the device, bytes/s.")
+    down: BytesPerSecond = Field(description="Goodput to the device, bytes/s.")
+    loss: FractionBelowOne = Field(0.0, description="Share of packets lost; it lowers the goodput.")
+    metered: Bool = Field(False, description="Whether traffic costs its user money.")
+
+
+class ProfileSpec(Section):
+    """An own class of devices: one of the catalogue with some values replaced; null leaves the catalogue's."""
+
+    base: Name = Field(description="The class of the catalogue that it is made from.")
+    train_speed: FlopsPerSecond | None = Field(None, description="Speed of training, FLOP/s.")
+    step_overhead: Seconds | None = Field(None, description="Fixed cost of a training step, s.")
+    memory_speed: BytesPerSecond | None = Field(None, description="Speed of its memory, bytes/s.")
+    idle_power: Watts | None = Field(None, description="Power when idle, W.")
+    max_power: Watts | None = Field(None, description="Power at full load, idle included, W.")
+    battery: Joules | None = Field(None, description="Energy of the full battery, J; only if the base has one.")
+
+
+class Network(Section):
+    """What lies between the access links."""
+
+    region_delays: dict[Name, dict[Name, Seconds]] = Field(
+        default_factory=dict,
+        description="Own one-way delays between regions, s, as {from: {to: delay}}; the other direction may be left "
+        "out. They come beside the catalogue's, or in place of them.",
+    )
+    peer_timeout: PositiveSeconds = Field(30.0, description="Silence after which a peer counts as lost, s.")
+    max_message: Bytes = Field(1 << 28, description="Largest message, bytes; larger ones are refused.")
+
+
+class FaultSpec(Section):
+    """Something that goes wrong at a given time."""
+
+    kind: FaultKind = Field(description="link_down: messages wait; crash: the device loses its state and work.")
+    target: Name = Field(description="An actor (coordinator, evaluator, NAME-0, …), or a group for all of its devices.")
+    at: Seconds = Field(description="When, s of the study.")
+    duration: SecondsOrForGood = Field(None, description="How long, s; null: for good.")
+
+
+class RandomFaultSpec(Section):
+    """Things that go wrong at random times, drawn from the seed: exponential times to the next fault and to its end."""
+
+    kind: FaultKind = Field(description="link_down or crash.")
+    targets: Name = Field(description="The group whose devices it strikes, each on its own.")
+    rate_per_hour: Annotated[float, Number(above=0, maximum=3600)] = Field(
+        description="Mean number of faults in an hour without one, for each device."
+    )
+    mean_duration: PositiveSeconds = Field(description="Mean length of a fault, s.")
+    until: PositiveSeconds = Field(3600.0, description="Time of the study after which no more begin, s.")
+
+
+class Numerics(Section):
+    """How numbers are computed; none of it changes times, energies or traffic."""
+
+    layout: Annotated[str, Text("scan, or vmap:WIDTH such as vmap:8", r"scan|vmap:[1-9][0-9]{0,3}")] = Field(
+        "scan",
+        description="Layout of a batch of clients: scan (one after another, compiled), or vmap:8 (8 side by side).",
+    )
+    max_pending: Annotated[int, Whole(1, 10_000_000)] = Field(
+        4096, description="Jobs that may wait to be computed; beyond, the oldest are (simulator)."
+    )
+    strict_wire: Bool = Field(False, description="Encode and decode every message in the simulator too.")
+
+
+class Real(Section):
+    """How the study runs on real sockets (`--world real`)."""
+
+    time_scale: Annotated[float, Number(above=0, maximum=1000)] = Field(
+        0.1, description="Wall seconds for a second of the study; emulated devices only."
+    )
+    devices: Annotated[Literal["emulated", "host"], Choice("emulated", "host")] = Field(
+        "emulated", description="emulated: the scenario's devices by the wall clock; host: each is this machine itself."
+    )
+    processes: Annotated[int | None, Whole(1, 1000, or_null="one for each core")] = Field(
+        None, description="Processes on this machine. null: one for each core."
+    )
+
+
+class ReferenceSpec(Section):
+    """A figure to hold the result against."""
+
+    accuracy: Fraction = Field(description="Accuracy on held-out examples.")
+    source: Words = Field(description="Where it comes from, and how it was set up.")
+
+
+class Report(Section):
+    """What the report shows beside the results."""
+
+    reference: ReferenceSpec | None = Field(None, description="A figure to hold the final accuracy against.")
+
+
+class Scenario(Section):
+    """One study: data, model, training job, devices, network, faults."""
+
+    name: Name = Field("study", description="Short name of the study.")
+    description: Words = Field("", description="What it is about, in a sentence.")
+    seed: Annotated[int, Whole(0, (1 << 63) - 1)] = Field(
+        1, description="All randomness follows from it; the same seed gives the same run."
+    )
+    data: Data = Field(default_factory=Data, description="The examples, and how they are dealt to clients.")
+    model: Model = Field(default_factory=Model, description="The model that is trained.")
+    training: Training = Field(description="The training job.")
+    coordinator: Station = Field(
+        default_factory=lambda: Station(device="server", link="datacentre"),
+        description="Where the coordinator lives, who runs the rounds.",
+    )
+    evaluator: Station | None = Field(
+        default_factory=lambda: Station(device="gateway", link="fixed_world"),
+        description="Where the evaluator lives, who holds the pooled held-out examples. null: no evaluation.",
+    )
+    devices: tuple[Group, ...] = Field(min_length=1, description="The clients' devices, in groups of one kind.")
+    links: dict[Name, LinkSpec] = Field(
+        default_factory=dict, description="Own access links beside the catalogue's, by name."
+    )
+    profiles: dict[Name, ProfileSpec] = Field(
+        default_factory=dict, description="Own classes of devices beside the catalogue's, by name."
+    )
+    network: Network = Field(default_factory=Network, description="What lies between the access links.")
+    faults: tuple[FaultSpec, ...] = Field((), description="What goes wrong at given times.")
+    random_faults: tuple[RandomFaultSpec, ...] = Field((), description="What goes wrong at random times.")
+    numerics: Numerics = Field(default_factory=Numerics, description="How numbers are computed.")
+    real: Real = Field(default_factory=Real, description="How the study runs on real sockets.")
+    report: Report = Field(default_factory=Report, description="What the report shows beside the results.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        found = checks.findings(self)
+        if found:
+            text = "; ".join(f"{'.'.join(map(str, f.path))}: {f.text}" for f in found)
+            raise PydanticCustomError(CHECKS, "{text}", {"text": text, "findings": found})
+        return self
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Names of the clients' actors, in the order of the groups; the k-th has the examples of client k."""
+        return tuple(f"{group.name}-{i}" for group in self.devices for i in range(group.count))
+
+    @property
+    def actor_names(self) -> tuple[str, ...]:
+        """Names of all actors: the coordinator, the evaluator if there is one, the clients."""
+        evaluator = () if self.evaluator is None else (EVALUATOR,)
+        return (COORDINATOR, *evaluator, *self.device_names)
+
+    @property
+    def device_count(self) -> int:
+        """How many clients there are."""
+        return sum(group.count for group in self.devices)
+
+    @property
+    def clients(self) -> int:
+        """Clients that examples are dealt to; at least `device_count`."""
+        return self.device_count if self.data.clients is None else self.data.clients
+
+    @property
+    def max_participants(self) -> int:
+        """Results after which a round ends."""
+        most = self.training.max_participants
+        return self.device_count if most is None else most
+
+    def resolved(self) -> dict[str, Any]:
+        """All keys with their values as plain data, in SI units; `Scenario.model_validate` gives an equal scenario."""
+        return self.model_dump(mode="json")
