@@ -1,8 +1,8 @@
 """aivsim: a testbed for decentralised AI, in a simulator and on real sockets.
 
-    import aivsim
-    run = aivsim.run("quickstart", seed=1)
-    run.rounds()
+import aivsim
+run = aivsim.run("quickstart", seed=1)
+run.rounds()
 """
 
 from __future__ import annotations

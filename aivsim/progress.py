@@ -72,7 +72,9 @@ class _Plain(_Silent):
         self._line(name, always=True)
 
     def round_ended(self, number: int, time_s: float) -> None:
-        self._line(f"round {number} of {self.rounds} ended at {time_s:.1f} s of the study", always=number == self.rounds)
+        self._line(
+            f"round {number} of {self.rounds} ended at {time_s:.1f} s of the study", always=number == self.rounds
+        )
 
     def evaluated(self, number: int, accuracy: float) -> None:
         self._line(f"after round {number}: accuracy {accuracy:.3f}", always=number == self.rounds)

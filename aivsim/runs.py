@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from aivsim.places import cache_directory, scenario_directories
+from aivsim.places import scenario_directories
 from aivsim.progress import Display, display
 from core.records import (
     EvaluationRow,
@@ -32,7 +32,7 @@ from core.records import (
     write_manifest,
 )
 from core.records.manifest import MODEL
-from core.scenario import Scenario, load
+from core.scenario import Scenario, find, load
 from core.wire import Payload
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def run(
     """
     from analysis.tables import Run
 
-    name = os.fspath(scenario)
-    found = load(name, settings, seed=seed, directories=scenario_directories())
+    path = find(os.fspath(scenario), scenario_directories()).resolve()
+    found = load(path, settings, seed=seed, directories=scenario_directories())
     directory = Path(out) if out is not None else _free_directory(found.name)
     shown = display(found, world, quiet=quiet)
     with shown:
@@ -78,7 +78,7 @@ def run(
             arguments = [*(part for setting in settings for part in ("--set", setting))]
             if seed is not None:
                 arguments += ["--set", f"seed={seed}"]
-            _run_real(found, directory, shown, ["--scenario", _absolute(name), *arguments], processes)
+            _run_real(found, directory, shown, ["--scenario", str(path), *arguments], processes)
         if report:
             from analysis.report import write_report
 
@@ -87,8 +87,10 @@ def run(
     return Run(directory)
 
 
-def _absolute(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_file() else name
+def cache_directory() -> Path:
+    """Where compiled programs are kept, so that the second run of a study starts at once."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "aivsim" / "xla"
 
 
 def _free_directory(name: str) -> Path:
@@ -305,7 +307,11 @@ def _run_real(
             "done",
             simulated_s=last_s,
             model_sha256=None if outcome.model is None else model_sha256(outcome.model),
-            counts={"messages": ledger.writer.message_count, "nodes": len(outcome.nodes), "nodes_lost": len(outcome.lost)},
+            counts={
+                "messages": ledger.writer.message_count,
+                "nodes": len(outcome.nodes),
+                "nodes_lost": len(outcome.lost),
+            },
         )
     except LaunchError as error:
         ledger.end("failed", str(error), simulated_s=last_s)

@@ -93,7 +93,8 @@ class Study:
         """Length of the study, or the last recorded time where the manifest does not know it."""
         if self.manifest.simulated_s > 0.0:
             return self.manifest.simulated_s
-        times = [self.run.messages()["delivered_s"], self.run.rounds()["ended_s"], self.run.columns("devices")["time_s"]]
+        run = self.run
+        times = [run.messages()["delivered_s"], run.rounds()["ended_s"], run.columns("devices")["time_s"]]
         return max((float(column.max()) for column in times if len(column)), default=0.0)
 
     # Learning.
@@ -168,9 +169,12 @@ class Study:
             "radio_send": self._radio_shape(grid, "sender", "radio_send"),
             "radio_receive": self._radio_shape(grid, "receiver", "radio_receive"),
         }
-        return grid, {
-            draw: totals[draw] * (even if shapes.get(draw) is None else shapes[draw]) for draw in DRAWS if totals[draw]
-        }
+        parts: dict[str, Floats] = {}
+        for draw in DRAWS:
+            shape = shapes.get(draw)
+            if totals[draw]:
+                parts[draw] = totals[draw] * (even if shape is None else shape)
+        return grid, parts
 
     def _job_shape(self, grid: Floats) -> Floats | None:
         rows = self.run.columns("jobs")
@@ -186,7 +190,8 @@ class Study:
         order = np.argsort(corners, kind="stable")
         corners, slopes = corners[order], np.cumsum(slopes[order])
         values = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(corners))])
-        return np.interp(grid, corners, values) / joules.sum()
+        shape: Floats = np.interp(grid, corners, values) / joules.sum()
+        return shape
 
     def _radio_shape(self, grid: Floats, side: str, component: str) -> Floats | None:
         codes, names = self.run.codes("messages", side)
@@ -203,7 +208,8 @@ class Study:
         order = np.argsort(at_s, kind="stable")
         total = np.cumsum(weights[order])
         index = np.searchsorted(at_s[order], grid, side="right")
-        return np.concatenate([[0.0], total])[index] / total[-1]
+        shape: Floats = np.concatenate([[0.0], total])[index] / total[-1]
+        return shape
 
     @cached_property
     def reached(self) -> list[Reached]:

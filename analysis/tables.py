@@ -92,7 +92,8 @@ def _numpy(column: pa.ChunkedArray) -> Array:
     if pa.types.is_dictionary(array.type):
         names = np.array([*array.dictionary.to_pylist(), None], dtype=object)
         indices = array.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
-        return names[indices]
+        strings: Array = names[indices]
+        return strings
     if array.null_count and pa.types.is_integer(array.type):
         array = array.cast(pa.float64())
     return np.array(array.to_numpy(zero_copy_only=False))

@@ -19,7 +19,7 @@ _DOWN: Final = {"link_down": "link_up", "crash": "restart", "battery_empty": "re
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Something that lasted. `kind`: computing, stopped (a computation that came to nothing), receiving, sending, down."""
+    """What lasted. `kind`: computing, stopped (a computation that came to nothing), receiving, sending, down."""
 
     client: int
     kind: str
@@ -55,8 +55,8 @@ def window(study: Study, most: int) -> tuple[int, ...]:
     numbers = rounds["round"].tolist()
     if len(numbers) <= most:
         return tuple(numbers)
-    trouble = sum(rounds[column] for column in ("late", "lost", "declined", "rejected"))
-    sums = np.convolve(trouble, np.ones(most, np.int64), mode="valid")
+    trouble = np.sum([rounds[end] for end in ENDS if end != "accepted"], axis=0, dtype=np.float64)
+    sums = np.convolve(trouble, np.ones(most), mode="valid")
     first = int(np.argmax(sums))
     return tuple(numbers[first : first + most])
 
@@ -144,7 +144,10 @@ def _decisions(study: Study, index: dict[str, int], numbers: tuple[int, ...]) ->
 
 
 def participation(study: Study) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8], Floats]:
-    """Round numbers, and by client and round: the end (index in `ENDS`, -1 not selected, -2 no end) and seconds to it."""
+    """Round numbers, and by client and round: the end and the seconds from selection to it.
+
+    Ends are indices in `ENDS`, -1 for who was not selected, -2 for who has no end.
+    """
     rounds, rows = study.run.rounds(), study.run.columns("participation")
     numbers = rounds["round"]
     column = {number: i for i, number in enumerate(numbers.tolist())}

@@ -32,11 +32,10 @@ from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed,
 
 def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
     """The deployment that a scenario describes."""
-    from core.scenario.build import deployment
-
     from core.scenario import load
+    from core.scenario.build import study
 
-    return deployment(load(name, settings))
+    return study(load(name, settings), world="real").deployment
 
 
 #: Seconds between two times that records go to the disk.

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.actor import Actor
     from core.compute import Eager
 
 
@@ -24,6 +25,10 @@ class Processor:
         # Whoever submitted it may have given up waiting; an error nobody waits for is then nobody's.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
+
+    def rehearse(self, actor: Actor) -> asyncio.Future[None]:
+        """Let an actor make its calls once, so that they are compiled."""
+        return asyncio.wrap_future(self._thread.submit(actor.rehearse, self._run))
 
     def _run(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if self._eager is None:

@@ -87,6 +87,7 @@ class World:
         self.node = node
         self.clock = Clock(deployment.time_scale)
         self._records = records
+        self._processor = processor
         self._observe = observe
         self._begun = begun
         self._patience_s = patience_s
@@ -126,6 +127,8 @@ class World:
         """Take part from the first greeting to the goodbye. Raises `RunFailed`, and `RecordsError` of the records."""
         try:
             await self.transport.listen(listener)
+            for place in self.places.values():
+                await self._processor.rehearse(place.cell.actor)
         except OSError as error:
             where = "its socket" if isinstance(listener, socket.socket) else f"{listener[0]}:{listener[1]}"
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from core.actor.context import Context
-from core.wire import Message
+from core.wire import Message, Payload
 
 
 class Start(Message, frozen=True, kw_only=True):
@@ -44,6 +45,8 @@ class Actor:
     State: ClassVar[type[Any] | None] = None
 
     state: Any
+    #: What the main actor leaves when it ends; the run keeps it as its model.
+    result: Payload | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -54,6 +57,12 @@ class Actor:
     def defines(cls, name: str) -> bool:
         """Whether a subclass has overridden `run` or `handle`."""
         return getattr(cls, name) is not getattr(Actor, name)
+
+    def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
+        """Make calls of the kinds that this actor will make, on arguments that do not matter.
+
+        The real world lets actors rehearse before time zero, so that compiling falls into no round.
+        """
 
     async def handle(self, ctx: Context, message: Message) -> None:
         """Take one message."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from core.actor import Actor, Context, DeadlineExceeded, Message, Payload, PeerGone
 from core.aggregation import exact_mean
@@ -86,7 +87,12 @@ class Coordinator(Actor):
         #: Known clients and their numbers of examples, in the order in which they joined.
         self.pool: dict[str, int] = {}
         self.evaluations = 0
-        self.result: Payload | None = None
+
+    def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
+        params = run(self.algorithm.init, ((0, 0),))["params"]
+        exact = exact_mean(1)
+        total = run(exact.accumulate, (run(exact.init, (params,))["sum"], params, 1))["sum"]
+        run(self.algorithm.apply, (params, run(exact.finish, (total,))["mean"]))
 
     async def run(self, ctx: Context) -> None:
         key = ctx.random("model").integers(0, 2**32, size=2, dtype="uint32")

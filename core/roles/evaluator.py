@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from core.actor import Actor, Context, Message
-from core.compute import Function, Shard
+from core.actor import Actor, Context, Message, Payload
+from core.compute import Shard
+from core.learning import Algorithm
 from core.roles.messages import EvaluateRequest, EvaluateResult
 
 
@@ -14,13 +16,17 @@ class Evaluator(Actor):
 
     accepts: ClassVar[tuple[type[Message], ...]] = (EvaluateRequest,)
 
-    def __init__(self, evaluate: Function, shard: Shard) -> None:
-        self.evaluate = evaluate
+    def __init__(self, algorithm: Algorithm, shard: Shard) -> None:
+        self.algorithm = algorithm
         self.shard = shard
+
+    def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
+        params = run(self.algorithm.init, ((0, 0),))["params"]
+        run(self.algorithm.evaluate, (params, self.shard))
 
     async def handle(self, ctx: Context, message: Message) -> None:
         if isinstance(message, EvaluateRequest):
-            outcome = await ctx.compute(self.evaluate, message.params, self.shard)
+            outcome = await ctx.compute(self.algorithm.evaluate, message.params, self.shard)
             await ctx.reply(
                 message,
                 EvaluateResult(round=message.round, examples=self.shard.count, metrics=outcome["metrics"]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from core.actor import Actor, Child, Context, Message, PeerGone, Start
-from core.compute import Function, Shard
+from core.actor import Actor, Child, Context, Message, Payload, PeerGone, Start
+from core.compute import Shard
+from core.learning import Algorithm
 from core.roles.messages import (
     Join,
     Rejoin,
@@ -43,9 +45,9 @@ class Worker(Actor):
     accepts: ClassVar[tuple[type[Message], ...]] = (Start, Rejoin, TrainRequest, RoundOver, PeerGone)
     concurrent = True
 
-    def __init__(self, coordinator: str, local_update: Function, shard: Shard) -> None:
+    def __init__(self, coordinator: str, algorithm: Algorithm, shard: Shard) -> None:
         self.coordinator = coordinator
-        self.local_update = local_update
+        self.algorithm = algorithm
         self.shard = shard
         self.round = 0
         self.training: Child | None = None
@@ -62,6 +64,11 @@ class Worker(Actor):
             case RoundOver():
                 if message.round == self.round:
                     self._stop()
+
+    def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
+        key = (0, 0)
+        params = run(self.algorithm.init, (key,))["params"]
+        run(self.algorithm.local_update, (params, self.shard, 0, 0.0, key))
 
     def _stop(self) -> None:
         if self.training is not None:
@@ -83,13 +90,13 @@ class Worker(Actor):
         began_s = ctx.now
         key = ctx.random("batches", request.round).integers(0, 2**32, size=2, dtype="uint32")
         arguments = (request.params, self.shard, request.epochs, request.learning_rate, key)
-        outcome = await ctx.compute(self.local_update, *arguments)
+        outcome = await ctx.compute(self.algorithm.local_update, *arguments)
         await ctx.send(
             request.sender,
             TrainResult(
                 round=request.round,
                 examples=self.shard.count,
-                steps=self.local_update.work(*arguments).steps,
+                steps=self.algorithm.local_update.work(*arguments).steps,
                 seconds=ctx.now - began_s,
                 update=outcome["update"],
                 metrics=outcome["metrics"],

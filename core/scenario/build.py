@@ -45,10 +45,10 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
 
     def worker(client: int) -> Actor:
         shard = data.own_shard(client) if own else data.shard(client)
-        return Worker(COORDINATOR, algorithm.local_update, shard)
+        return Worker(COORDINATOR, algorithm, shard)
 
     def evaluator() -> Actor:
-        return Evaluator(algorithm.evaluate, data.own_test_shard() if own else data.test_shard())
+        return Evaluator(algorithm, data.own_test_shard() if own else data.test_shard())
 
     coordinator = functools.partial(_coordinator, scenario, algorithm)
     placements = [_station(scenario, COORDINATOR, scenario.coordinator, coordinator)]

@@ -6,6 +6,7 @@ these ends that check alone, so that the rest of a file's mistakes still come ou
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,13 +190,12 @@ def _participants(s: Scenario) -> Iterator[Finding]:
     total = sum(group.count for group in s.devices)
     least = s.training.min_participants
     most: int | None = None
-    try:
+    with contextlib.suppress(Unreadable):
         most = s.training.max_participants
-    except Unreadable:
-        pass
     if most is not None and most > total:
         yield Finding(
-            ("training", "max_participants"), f"a whole number up to {total}, the number of devices, or null (all devices)"
+            ("training", "max_participants"),
+            f"a whole number up to {total}, the number of devices, or null (all devices)",
         )
     if least > min(total, total if most is None else most):
         bound = f"{total}, the number of devices" if most is None or most >= total else f"max_participants, {most}"
@@ -250,20 +250,23 @@ def _algorithm_options(s: Scenario) -> Iterator[Finding]:
     yield from _options(("training", "options"), s.training.algorithm, s.training.options, dict(ALGORITHMS))
 
 
-def _files(s: Scenario) -> Iterator[Finding]:
-    """Files that are named exist."""
-    for path, get in (
-        (("data", "dataset"), lambda: s.data.dataset),
-        (("model", "name"), lambda: s.model.name),
-        (("training", "algorithm"), lambda: s.training.algorithm),
-    ):
-        try:
-            spec = get()
-        except Unreadable:
-            continue
-        file = spec if spec.endswith(".npz") else spec.rpartition(":")[0]
-        if file.endswith((".npz", ".py")) and not Path(file).is_file():
-            yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
+def _dataset_file(s: Scenario) -> Iterator[Finding]:
+    yield from _file(("data", "dataset"), s.data.dataset)
+
+
+def _model_file(s: Scenario) -> Iterator[Finding]:
+    yield from _file(("model", "name"), s.model.name)
+
+
+def _algorithm_file(s: Scenario) -> Iterator[Finding]:
+    yield from _file(("training", "algorithm"), s.training.algorithm)
+
+
+def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
+    """A file that is named exists."""
+    file = spec if spec.endswith(".npz") else spec.rpartition(":")[0]
+    if file.endswith((".npz", ".py")) and not Path(file).is_file():
+        yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
 
 
 def _fault_targets(s: Scenario) -> Iterator[Finding]:
@@ -282,7 +285,9 @@ def _fault_targets(s: Scenario) -> Iterator[Finding]:
             hint = f"the group {group} has the devices {group}-0 to {group}-{groups[group] - 1}"
         else:
             hint = did_you_mean(target, (*stations, *groups))
-        accepted = f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups))}-0"
+        accepted = (
+            f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups))}-0"
+        )
         yield Finding(("faults", i, "target"), accepted, hint)
 
 
@@ -306,7 +311,9 @@ _CHECKS: Final = (
     _held_out,
     _model_options,
     _algorithm_options,
-    _files,
+    _dataset_file,
+    _model_file,
+    _algorithm_file,
     _fault_targets,
     _random_targets,
 )

@@ -1,376 +1,234 @@
-"""Reads a scenario: YAML with the line of every key, `extends`, overrides, and all mistakes at once.
+"""Loads a scenario: a file or one of ours by name, what it extends, and what the command line overrides.
 
-A mistake names the file, the line, the key, the value found and what would be accepted. Files are bounded in size and
-depth, aliases are refused (they can grow without bound), and only plain values are made: no tags.
+All that is wrong comes out at once, as a `ScenarioError`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import os.path
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from core.scenario.schema import Scenario, suggestion
+from core.scenario import tree
+from core.scenario.explain import problems_of
+from core.scenario.kinds import did_you_mean
+from core.scenario.problems import Problem, ScenarioError
+from core.scenario.schema import PATH_KEYS, Scenario
+from core.scenario.tree import Node, Place, Unusable
 
-MAX_BYTES: Final = 1 << 20
-MAX_DEPTH: Final = 32
-#: Where a value came from: the file and line, or the option on the command line.
-Place = str
-Key = tuple[str | int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """One mistake."""
-
-    place: Place
-    key: str
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        key = f"{self.key}: " if self.key else ""
-        found = f"found {self.found}; " if self.found else ""
-        return f"{self.place}: {key}{found}{self.expected}"
-
-
-class ScenarioError(Exception):
-    """A scenario that cannot be run; `problems` holds all that was found."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, with exponents without a dot as numbers (1e-3)."""
-
-
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-@dataclasses.dataclass
-class _Source:
-    """Plain data with the place of every value, by key path."""
-
-    data: dict[str, Any]
-    places: dict[Key, Place]
+#: Longest chain of `extends`.
+MAX_CHAIN: Final = 8
 
 
 def load(
     name: str | Path,
-    settings: Sequence[str] = (),
-    *,
+    overrides: Sequence[str] = (),
     seed: int | None = None,
-    ours: Sequence[Path] = (),
+    directories: Sequence[Path] = (),
 ) -> Scenario:
-    """The scenario at a path, or of that name in one of the folders `ours`. Raises `ScenarioError`.
+    """The scenario of a path, or of a name that one of the `directories` has a file for. Raises `ScenarioError`.
 
-    `settings` are `a.b.c=value` overrides, the value in YAML; numbers in the key index lists.
+    `overrides` are `a.b.c=value`, the value in YAML; items of a list go by number or by their own name
+    (`devices.0.count=3`, `devices.phone-low.count=3`). `seed` stands over all else.
     """
-    path = find(name, ours)
-    source = _read(path, ours, ())
     problems: list[Problem] = []
-    for setting in settings:
-        problems += _override(source, setting)
+    path = find(name, directories)
+    root = _read(path, directories, (), problems)
+    for setting in overrides:
+        root = _override(root, setting, problems)
     if seed is not None:
-        source.data["seed"] = seed
-        source.places[("seed",)] = "--seed"
-    if problems:
-        raise ScenarioError(problems)
-    scenario = parse(source.data, source.places, str(path))
-    scenario._folder = str(path.resolve().parent)
-    return scenario
+        root = _replace(root, ["seed"], Node(seed, Place(f"--seed {seed}")))
+    return _validated(root, problems)
 
 
-def parse(data: Mapping[str, Any], places: Mapping[Key, Place] | None = None, whole: Place = "scenario") -> Scenario:
-    """A scenario from plain data. Raises `ScenarioError`."""
-    known = places or {}
+def parse(data: Mapping[str, Any], origin: str = "scenario") -> Scenario:
+    """A scenario from plain data, such as `Scenario.resolved()` gives. Raises `ScenarioError`."""
+    return _validated(_from_plain(data, Place(origin)), [])
+
+
+def find(name: str | Path, directories: Sequence[Path] = ()) -> Path:
+    """The file that a path or the name of one of our scenarios stands for. Raises `ScenarioError`."""
+    given = Path(name)
+    if given.is_file():
+        return given
+    ours = {path.stem: path for directory in reversed(directories) for path in sorted(directory.glob("*.yaml"))}
+    if str(name) in ours:
+        return ours[str(name)]
+    hint = "this is a directory" if given.is_dir() else "there is no such file"
+    close = did_you_mean(given.stem, ours)
+    named = f", or the name of one of ours: {', '.join(sorted(ours))}" if ours else ""
+    accepted = f"the path of a YAML file{named}"
+    raise ScenarioError([Problem(str(name), hint=f"{hint}; {close}" if close else hint, accepted=accepted)])
+
+
+def _validated(root: Node, problems: list[Problem]) -> Scenario:
     try:
-        scenario = Scenario.model_validate(dict(data))
+        scenario = Scenario.model_validate(root.plain())
     except ValidationError as error:
-        raise ScenarioError([_explain(detail, data, known, whole) for detail in error.errors()]) from None
-    conflicts = scenario.conflicts()
-    if conflicts:
-        raise ScenarioError(
-            [Problem(_place(key, known, whole), _dotted(key), repr(v), f"expected {e}") for key, v, e in conflicts]
-        )
-    return scenario
+        problems.extend(problems_of(error, root))
+    else:
+        if not problems:
+            return scenario
+    order = {origin: i for i, origin in enumerate(dict.fromkeys(problem.origin for problem in problems))}
+    raise ScenarioError(sorted(dict.fromkeys(problems), key=lambda p: (order[p.origin], p.line or 0)))
 
 
-def find(name: str | Path, ours: Sequence[Path]) -> Path:
-    """The file that a path or the name of one of our scenarios means. Raises `ScenarioError`."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    known = {found.stem: found for folder in ours for found in sorted(folder.glob("*.yaml"))}
-    if str(name) in known:
-        return known[str(name)]
-    if path.is_dir():
-        raise ScenarioError([Problem(str(name), "", "", "is a folder; expected a YAML file")])
-    hint = (
-        f"expected the path of a YAML file, or one of ours: {', '.join(sorted(known))}." if known else "no such file."
-    )
-    raise ScenarioError(
-        [Problem(str(name), "", "", f"there is no such scenario; {hint}{suggestion(str(name), known)}")]
-    )
+def _from_plain(data: object, place: Place) -> Node:
+    if isinstance(data, Mapping):
+        return Node({str(key): _from_plain(value, place) for key, value in data.items()}, place)
+    if isinstance(data, list | tuple):
+        return Node([_from_plain(value, place) for value in data], place)
+    if data is None or isinstance(data, str | int | float):
+        return Node(data, place)
+    raise TypeError(f"{data!r} is no plain data")
 
 
-# Reading.
+# Files.
 
 
-def _read(path: Path, ours: Sequence[Path], chain: tuple[Path, ...]) -> _Source:
-    """A file with what it extends underneath."""
-    resolved = path.resolve()
-    if resolved in chain:
-        cycle = " → ".join(p.name for p in (*chain, resolved))
-        raise ScenarioError([Problem(str(path), "extends", "", f"extends itself: {cycle}")])
-    source = _parse_yaml(path)
-    if "extends" not in source.data:
-        return source
-    base_name = source.data.pop("extends")
-    place = source.places.pop(("extends",))
-    if not isinstance(base_name, str):
-        raise ScenarioError([Problem(place, "extends", repr(base_name), "expected the path or name of a scenario")])
-    beside = path.parent / base_name
+def _read(path: Path, directories: Sequence[Path], chain: tuple[Path, ...], problems: list[Problem]) -> Node:
+    """The tree of a file over the trees that it extends. Raises `ScenarioError`."""
+    origin = str(path)
     try:
-        base_path = beside if beside.is_file() else find(base_name, ours)
+        root, found = tree.parse(_text(path), origin)
+    except Unusable as error:
+        raise ScenarioError([*problems, error.problem]) from None
+    problems.extend(found)
+    if root.value is None:
+        root = Node({}, root.place)
+    if not isinstance(root.value, dict):
+        problem = Problem(origin, root.place.line, found=root.shown(), accepted="a map of the keys of a scenario")
+        raise ScenarioError([*problems, problem])
+    extends = root.value.get("extends")
+    root = _absolute(Node({key: node for key, node in root.value.items() if key != "extends"}, root.place), path.parent)
+    if extends is None:
+        return root
+    chain = (*chain, path.resolve())
+    wrong = Problem(
+        origin,
+        extends.place.line,
+        "extends",
+        extends.shown(),
+        "the path of a scenario, relative to this file, or the name of one of ours",
+    )
+    if not isinstance(extends.value, str):
+        problems.append(wrong)
+        return root
+    beside = path.parent / extends.value
+    try:
+        base = beside if beside.is_file() else find(extends.value, directories)
     except ScenarioError as error:
-        raise ScenarioError(
-            [dataclasses.replace(p, place=place, key="extends", found=repr(base_name)) for p in error.problems]
-        ) from None
-    base = _read(base_path, ours, (*chain, resolved))
-    _merge(base, source)
-    return base
+        first = error.problems[0]
+        problems.append(dataclasses.replace(wrong, accepted=first.accepted, hint=first.hint))
+        return root
+    if base.resolve() in chain or len(chain) >= MAX_CHAIN:
+        names = " → ".join(step.name for step in (*chain, base))
+        why = "extends itself" if base.resolve() in chain else f"extends more than {MAX_CHAIN - 1} others in a row"
+        problems.append(dataclasses.replace(wrong, hint=f"the scenario {why}: {names}"))
+        return root
+    return tree.merge(_read(base, directories, chain, problems), root)
 
 
-def _parse_yaml(path: Path) -> _Source:
+def _text(path: Path) -> str:
+    """A file's text. Raises `ScenarioError`."""
     try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
+        with path.open("rb") as file:
+            raw = file.read(tree.MAX_BYTES + 1)
     except OSError as error:
-        raise ScenarioError([Problem(str(path), "", "", f"cannot be read: {error.strerror or error}")]) from None
-    except UnicodeDecodeError:
-        raise ScenarioError([Problem(str(path), "", "", "is not UTF-8 text")]) from None
-    if len(raw) > MAX_BYTES:
-        raise ScenarioError([Problem(str(path), "", "", f"has {len(raw)} bytes; at most {MAX_BYTES} are read")])
-    return _parse_text(text, str(path))
-
-
-def _parse_text(text: str, name: str) -> _Source:
-    loader = _Loader(text)
+        raise ScenarioError([Problem(str(path), hint=f"cannot be read: {error.strerror or error}")]) from None
+    if len(raw) > tree.MAX_BYTES:
+        raise ScenarioError([Problem(str(path), hint="too large", accepted=f"at most {tree.MAX_BYTES} bytes")])
     try:
-        node = loader.get_single_node()
-        reader = _Reader(loader, name)
-        data = reader.value(node, (), 0) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}" if mark is not None else name
-        raise ScenarioError([Problem(place, "", "", f"is not valid YAML: {error.problem or error.context}")]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError([Problem(name, "", "", f"is not valid YAML: {error}")]) from None
-    finally:
-        loader.dispose()
-    if not isinstance(data, dict):
-        reader.problems.append(Problem(f"{name}:1", "", repr(data), "expected keys and values"))
-    if reader.problems:
-        raise ScenarioError(reader.problems)
-    return _Source(data, reader.places)
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ScenarioError([Problem(str(path), line, hint="not text in UTF-8")]) from None
 
 
-class _Reader:
-    """Plain data from YAML nodes, with places and problems."""
-
-    def __init__(self, loader: _Loader, name: str) -> None:
-        self.loader = loader
-        self.name = name
-        self.places: dict[Key, Place] = {}
-        self.problems: list[Problem] = []
-        self.seen: set[int] = set()
-
-    def value(self, node: yaml.Node, key: Key, depth: int) -> Any:
-        place = f"{self.name}:{node.start_mark.line + 1}"
-        self.places.setdefault(key, place)
-        if depth > MAX_DEPTH or id(node) in self.seen:
-            why = f"nested deeper than {MAX_DEPTH}" if depth > MAX_DEPTH else "an alias (*name); write the value out"
-            self.problems.append(Problem(place, _dotted(key), "", f"{why} is not taken"))
-            return None
-        self.seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, key, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*key, i), depth + 1) for i, item in enumerate(node.value)]
-        if node.tag not in _PLAIN:
-            self.problems.append(Problem(place, _dotted(key), str(node.value), "expected a plain value without a tag"))
-            return None
-        return self.loader.construct_object(node)
-
-    def _mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            name = key_node.value
-            place = f"{self.name}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode) or not isinstance(name, str):
-                self.problems.append(Problem(place, _dotted(key), "", "a key must be a plain word"))
-                continue
-            path = (*key, name)
-            if name in found:
-                self.problems.append(Problem(place, _dotted(path), "", "the key stands here twice"))
-            self.places[path] = place
-            found[name] = self.value(value_node, path, depth + 1)
-        return found
-
-
-_PLAIN: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
-
-
-def _merge(base: _Source, over: _Source) -> None:
-    """Lay one source over another: maps merge, all else is replaced."""
-
-    def lay(under: dict[str, Any], upper: Mapping[str, Any], key: Key) -> None:
-        for name, value in upper.items():
-            path = (*key, name)
-            if isinstance(value, dict) and isinstance(under.get(name), dict):
-                base.places[path] = over.places[path]
-                lay(under[name], value, path)
-            else:
-                under[name] = value
-                _replace_places(base.places, path, over.places)
-
-    lay(base.data, over.data, ())
-
-
-def _replace_places(places: dict[Key, Place], path: Key, new: Mapping[Key, Place]) -> None:
-    for old in [key for key in places if key[: len(path)] == path]:
-        del places[old]
-    places.update({key: place for key, place in new.items() if key[: len(path)] == path})
+def _absolute(root: Node, folder: Path) -> Node:
+    """Paths relative to the folder made absolute, so that they survive being extended from elsewhere."""
+    for path in PATH_KEYS:
+        node, exact = root.find(path)
+        if not exact or not isinstance(node.value, str):
+            continue
+        file, colon, attribute = node.value.rpartition(":") if not node.value.endswith(".npz") else (node.value, "", "")
+        if file.endswith((".npz", ".py")):
+            absolute = os.path.abspath(folder / file)
+            root = _replace(root, list(path), Node(f"{absolute}{colon}{attribute}", node.place))
+    return root
 
 
 # Overrides.
 
 
-def _override(source: _Source, setting: str) -> list[Problem]:
-    """Apply `a.b.c=value`; what is wrong with it."""
-    place = f"--set {setting}"
-    dotted, equals, text = setting.partition("=")
-    if not equals or not dotted:
-        return [Problem(place, "", "", "expected KEY=VALUE, such as training.rounds=10")]
+def _override(root: Node, setting: str, problems: list[Problem]) -> Node:
+    """The tree with `a.b.c=value` in it; what is wrong goes to `problems`."""
+    origin = f"--set {setting}"
+    key, equals, text = setting.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        problems.append(Problem(origin, accepted="KEY=VALUE, such as training.rounds=10 or devices.0.count=3"))
+        return root
     try:
-        # As a document of its own the value has a depth, no aliases and plain tags like any other.
-        value = _parse_text(f"value: {text}", place).data["value"]
-    except ScenarioError:
-        return [Problem(place, dotted, repr(text), "the value is not valid YAML")]
-    target: Any = source.data
-    parts = dotted.split(".")
+        value, found = tree.parse(text, origin, lines=False)
+        problems.extend(found)
+        numbered = _numbered(root, parts)
+    except Unusable as error:
+        problems.append(error.problem)
+        return root
+    place = Place(origin)
+    folder = Path.cwd()
+    changed = _replace(root, numbered, Node(value.value, place, value.size))
+    return _absolute(changed, folder) if tuple(parts) in PATH_KEYS or len(parts) == 1 else changed
+
+
+def _numbered(root: Node, parts: Sequence[str]) -> list[str | int]:
+    """The parts of a key with numbers for the items of lists. Raises `Unusable`."""
+    node: Node | None = root
     path: list[str | int] = []
-    for i, part in enumerate(parts):
-        last = i == len(parts) - 1
-        if isinstance(target, list):
-            if not part.isdecimal() or int(part) >= len(target):
-                return [Problem(place, dotted, repr(part), f"expected a number from 0 to {len(target) - 1}")]
-            path.append(int(part))
-        elif isinstance(target, dict):
-            path.append(part)
-            if not last and target.get(part) is None:
-                target[part] = {}
-        else:
-            return [Problem(place, dotted, "", f"{_dotted(tuple(path))} has no keys below it")]
-        if last:
-            target[path[-1]] = value
-        else:
-            target = target[path[-1]]
-    _replace_places(source.places, tuple(path), {tuple(path): place})
-    return []
-
-
-# Explaining.
-
-
-def _dotted(key: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in key)
-
-
-def _place(key: Key, places: Mapping[Key, Place], whole: Place) -> Place:
-    """The place of a key, or of the closest thing around it."""
-    for length in range(len(key), 0, -1):
-        if key[:length] in places:
-            return places[key[:length]]
-    return places.get((), whole)
-
-
-def _explain(detail: Any, data: Any, places: Mapping[Key, Place], whole: Place) -> Problem:
-    """A problem from what pydantic says."""
-    key = _own_part(tuple(detail["loc"]), data)
-    place = _place(key, places, whole)
-    kind, context = detail["type"], detail.get("ctx", {})
-    found = "" if kind == "missing" else _shown(detail["input"])
-    if kind == "extra_forbidden":
-        known = _keys_at(key[:-1])
-        expected = f"unknown key; known are {', '.join(known)}.{suggestion(str(key[-1]), known)}"
-        return Problem(place, _dotted(key), "", expected)
-    if kind == "missing":
-        return Problem(place, _dotted(key), "", "this key is missing")
-    if kind == "value_error":
-        return Problem(place, _dotted(key), found, str(context["error"]))
-    if kind == "literal_error":
-        expected = f"expected {context['expected']}"
-        if isinstance(detail["input"], str):
-            expected += "." + suggestion(detail["input"], re.findall(r"'([^']*)'", context["expected"]))
-        return Problem(place, _dotted(key), found, expected)
-    if kind == "string_pattern_mismatch":
-        return Problem(place, _dotted(key), found, f"expected text of the form {context['pattern']}")
-    message = (
-        detail["msg"].replace("Input should be", "expected").replace("valid dictionary or instance of ", "keys of ")
-    )
-    return Problem(place, _dotted(key), found, message[0].lower() + message[1:])
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _own_part(loc: Key, data: Any) -> Key:
-    """The part of pydantic's location that is in the data: it adds names of its own for unions and validators."""
-    own: list[str | int] = []
-    at: Any = data
-    for i, part in enumerate(loc):
-        inside = (isinstance(at, dict) and (part in at or i == len(loc) - 1)) or (
-            isinstance(at, list | tuple) and isinstance(part, int) and part < len(at)
-        )
-        if not inside:
-            break
-        own.append(part)
-        at = at[part] if not (isinstance(at, dict) and part not in at) else None
-    return tuple(own)
-
-
-def _keys_at(key: Key) -> list[str]:
-    """The keys that the schema knows at a place."""
-    model: type[BaseModel] | None = Scenario
-    for part in key:
-        if model is None:
-            break
-        if isinstance(part, int):
+    for part in parts:
+        if node is not None and isinstance(node.value, list):
+            number = _index(node.value, part, f"--set {'.'.join(parts)}", path)
+            path.append(number)
+            node = node.value[number]
             continue
-        field = model.model_fields.get(part)
-        model = next(_models_in(field.annotation), None) if field is not None else None
-    return sorted(model.model_fields) + (["extends"] if model is Scenario else []) if model is not None else []
+        if node is not None and node.value is not None and not isinstance(node.value, dict):
+            key = ".".join(map(str, path))
+            raise Unusable(
+                Problem(f"--set {'.'.join(parts)}", key=key, found=node.shown(), hint="it has no keys below it")
+            )
+        path.append(part)
+        node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
+    return path
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that a type mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_in(inner)
+def _index(items: Sequence[Node], part: str, origin: str, path: Iterable[str | int]) -> int:
+    names = [node.value.get("name") if isinstance(node.value, dict) else None for node in items]
+    for i, name in enumerate(names):
+        if name is not None and name.value == part:
+            return i
+    if part.isascii() and part.isdecimal() and len(part) < 9 and int(part) < len(items):
+        return int(part)
+    known = [name.value for name in names if name is not None and isinstance(name.value, str)]
+    numbers = f"a number from 0 to {len(items) - 1}" if items else "nothing: the list is empty"
+    accepted = f"{numbers}{', or a name: ' if known else ''}{', '.join(known)}"
+    key = ".".join(map(str, (*path, part)))
+    raise Unusable(Problem(origin, key=key, accepted=accepted, hint=did_you_mean(part, known)))
+
+
+def _replace(node: Node, path: Sequence[str | int], value: Node) -> Node:
+    """A tree with `value` at a path; maps on the way to it are made."""
+    if not path:
+        return value
+    first, rest = path[0], path[1:]
+    if isinstance(node.value, list) and isinstance(first, int):
+        items = list(node.value)
+        items[first] = _replace(items[first], rest, value)
+        return Node(items, node.place)
+    entries = dict(node.value) if isinstance(node.value, dict) else {}
+    entries[str(first)] = _replace(entries.get(str(first), Node({}, value.place)), rest, value)
+    return Node(entries, node.place)

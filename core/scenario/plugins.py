@@ -1,6 +1,6 @@
-"""A user's own functions, named in a scenario as `file.py:attribute` or `module:attribute`.
+"""A user's own parts, named in a scenario as `module:attribute` or `path/file.py:attribute`.
 
-A file is loaded by its path under a private name, so that it neither shadows nor is shadowed by an installed module.
+A file is loaded by its path under a private name, so that it neither shadows nor is shadowed by another module.
 """
 
 from __future__ import annotations
@@ -9,50 +9,89 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Final
+
+from core.scenario.kinds import did_you_mean
+
+#: What a faulty module may raise while it is loaded; anything else is not its user's mistake.
+_FAULTS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class PluginError(ValueError):
-    """What a scenario names cannot be loaded."""
+    """What a scenario names cannot be loaded; says what was looked for, and where it failed."""
 
 
-def load_attribute(name: str, *, relative_to: Path) -> Any:
-    """The attribute that `name` says; files are found from the folder `relative_to`. Raises `PluginError`."""
-    source, colon, attribute = name.rpartition(":")
+def load_attribute(spec: str, relative_to: Path | None = None) -> object:
+    """What `spec` names. A file's path is relative to `relative_to` (None: the working directory).
+
+    Raises `PluginError`.
+    """
+    source, colon, attribute = spec.rpartition(":")
     if not colon or not source or not attribute.isidentifier():
-        raise PluginError(f"{name!r}: expected file.py:attribute or module:attribute")
-    module = _from_file(relative_to / source) if source.endswith(".py") else _from_module(source)
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        public = ", ".join(sorted(found for found in vars(module) if not found.startswith("_"))) or "nothing"
-        raise PluginError(f"{source} has no {attribute!r}; it has {public}") from None
+        raise PluginError(f"{spec!r} is neither module:attribute nor path/file.py:attribute")
+    if source.endswith(".py"):
+        module = _from_file(Path(source) if relative_to is None else relative_to / source)
+    else:
+        module = _from_name(source)
+    if not hasattr(module, attribute):
+        names = [name for name in vars(module) if not name.startswith("_")]
+        close = did_you_mean(attribute, names)
+        raise PluginError(f"{source} has no {attribute!r}{'; ' if close else ''}{close}")
+    found: object = getattr(module, attribute)
+    return found
 
 
-def _from_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise PluginError(f"module {name!r} cannot be imported: {error}") from error
+def private_name(path: Path) -> str:
+    """The name under which a file's module is kept."""
+    return f"_aivsim_own_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
 
 
 def _from_file(path: Path) -> ModuleType:
     path = path.resolve()
-    private = f"_aivsim_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
-    if private in sys.modules:
-        return sys.modules[private]
-    spec = importlib.util.spec_from_file_location(private, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise PluginError(f"{path} is not a Python file")
+    name = private_name(path)
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    if not path.is_file():
+        raise PluginError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} cannot be loaded as a Python module")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[private] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[private]
-        if isinstance(error, Exception):
-            raise PluginError(f"{path} failed while it was loaded: {type(error).__name__}: {error}") from error
-        raise
+    except _FAULTS as error:
+        del sys.modules[name]
+        raise PluginError(f"{_faulty_place(error, path)}: {type(error).__name__}: {error}") from error
     return module
+
+
+def _from_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except _FAULTS as error:
+        raise PluginError(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _faulty_place(error: BaseException, path: Path) -> str:
+    """File and line of the last step in the user's file."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"{path}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)

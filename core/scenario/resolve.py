@@ -1,4 +1,4 @@
-"""From a scenario's names to values: device classes, links and regions of the catalogue and of the scenario, and faults."""
+"""From a scenario's names to values: classes of devices, links and regions, of the catalogue or its own; and faults."""
 
 from __future__ import annotations
 
@@ -38,22 +38,26 @@ def profile(scenario: Scenario, name: str) -> DeviceProfile:
     if own is None:
         return catalogue.profile(name)
     base = catalogue.profile(own.base)
-    given = {
-        "train_flops_per_s": own.train_speed,
-        "step_overhead_s": own.step_overhead,
-        "memory_bytes_per_s": own.memory_speed,
-        "idle_w": own.idle_power,
-        "max_w": own.max_power,
-    }
-    changes: dict[str, float] = {key: value for key, value in given.items() if value is not None}
     battery = base.battery
     if own.battery is not None:
         if battery is None:
             raise ValueError(f"{own.base} has no battery")
         battery = dataclasses.replace(battery, energy_j=own.battery)
     return dataclasses.replace(
-        base, name=name, description=f"{base.description}, with own values", battery=battery, **changes
+        base,
+        name=name,
+        description=f"{base.description}, with own values",
+        train_flops_per_s=_given(own.train_speed, base.train_flops_per_s),
+        step_overhead_s=_given(own.step_overhead, base.step_overhead_s),
+        memory_bytes_per_s=_given(own.memory_speed, base.memory_bytes_per_s),
+        idle_w=_given(own.idle_power, base.idle_w),
+        max_w=_given(own.max_power, base.max_w),
+        battery=battery,
     )
+
+
+def _given(own: float | None, default: float) -> float:
+    return default if own is None else own
 
 
 def link(scenario: Scenario, name: str) -> Link:

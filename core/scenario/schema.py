@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from core.scenario import checks
 from core.scenario.kinds import Choice, Component, Flag, Number, Options, Text, Whole
 from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS, PARTITIONS
-from core.scenario.quantity import (
+from core.scenario.units import (
     Bytes,
     BytesPerSecond,
     Celsius,
@@ -37,8 +37,8 @@ CHECKS: Final = "checks"
 #: Keys whose value may be a path, which is relative to the file that it stands in.
 PATH_KEYS: Final = (("data", "dataset"), ("model", "name"), ("training", "algorithm"))
 
-_NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
-Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _, . or -", _NAME, maximum=64)]
+_NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
+Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _ or -", _NAME, maximum=64)]
 Words: TypeAlias = Annotated[str, Text("text")]
 Bool: TypeAlias = Annotated[bool, Flag()]
 FaultKind: TypeAlias = Annotated[Literal["link_down", "crash"], Choice("link_down", "crash")]
@@ -53,7 +53,7 @@ class Section(BaseModel):
 class Data(Section):
     """The examples, and how they are dealt to clients."""
 
-    dataset: Annotated[str, Component("data set", DATASETS, suffixes=(".npz",))] = Field(
+    dataset: Annotated[str, Component("data set", DATASETS, suffixes=(".npz",), own=False)] = Field(
         "digits",
         description="A data set that comes with the project, or an own one (.npz: x, y and, optionally, client).",
     )
@@ -64,7 +64,7 @@ class Data(Section):
     )
     clients: Annotated[int | None, Whole(1, 1_000_000, or_null="as many as there are devices")] = Field(
         None,
-        description="Clients that examples are dealt to; the first of them are on the devices. null: as many as devices.",
+        description="Clients that examples are dealt to; the first are on the devices. null: as many as devices.",
     )
     alpha: Annotated[float, Number(above=0, maximum=1e6)] = Field(
         0.5, description="Concentration of the dirichlet partition: 0.1 is very skewed, 100 nearly even."

@@ -1,0 +1,119 @@
+"""Accuracy and loss of the global model against the time of the study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import units
+from analysis.plots.style import BLUE, FAINT, VERMILLION, Plot, clock, figure, svg, time_axis
+from analysis.study import Floats, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def learning(study: Study) -> Plot | None:
+    """Accuracy beside loss; None if nothing was evaluated."""
+    curve = study.curve
+    if not np.any(np.isfinite(curve.accuracy)):
+        return None
+    drawn = draw_learning([(study, "", BLUE)])
+    final = units.percent(study.final_accuracy)
+    caption = f"The model after each round on the pooled held-out examples; it ends at {final}."
+    reference = study.manifest.reference
+    if reference is not None:
+        caption += f" Dashed: the reference, {units.percent(reference.accuracy)} ({reference.source})."
+    caption += " Ticks along the bottom are the ends of rounds."
+    return Plot("learning", "How well it learned", caption, svg(drawn, "learning", caption))
+
+
+def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
+    """Curves of one or more runs (study, name, colour) in two panels."""
+    drawn = figure(3.3)
+    left, right = drawn.subplots(1, 2)
+    longest_s = max(study.duration_s for study, _, _ in studies)
+    factor = time_axis(left, 0.0, longest_s, clock(studies[0][0].manifest.world))
+    time_axis(right, 0.0, longest_s, clock(studies[0][0].manifest.world))
+    for i, (study, name, colour) in enumerate(studies):
+        dashes = ("-", (0, (4, 2)))[i % 2] if len(studies) > 1 else "-"
+        _line(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, colour, name, dashes)
+        _line(right, study.curve.time_s / factor, study.curve.loss, colour, name, dashes)
+    left.set_title("Accuracy on held-out examples (%)")
+    right.set_title("Loss on held-out examples")
+    _accuracy_limits(left, studies)
+    right.set_ylim(bottom=0.0)
+    _rug(left, studies[0][0], factor)
+    _rug(right, studies[0][0], factor)
+    if len(studies) == 1:
+        study = studies[0][0]
+        _reference(left, study)
+        _end(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, units.percent(study.final_accuracy))
+        _end(right, study.curve.time_s / factor, study.curve.loss, None)
+    else:
+        left.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    return drawn
+
+
+def _line(axes: Axes, x: Floats, y: Floats, colour: str, name: str, dashes: object) -> None:
+    known = np.isfinite(y)
+    marker = "o" if known.sum() <= 60 else ""
+    axes.plot(x[known], y[known], color=colour, linestyle=dashes, marker=marker, markersize=3.5, label=name)
+
+
+def _accuracy_limits(axes: Axes, studies: list[tuple[Study, str, str]]) -> None:
+    """From a round number below the least accuracy to 100 %, or to a little above if all is far from it."""
+    values = np.concatenate([study.curve.accuracy for study, _, _ in studies])
+    values = 100.0 * values[np.isfinite(values)]
+    references = [100.0 * s.manifest.reference.accuracy for s, _, _ in studies if s.manifest.reference is not None]
+    low = min([values.min(), *references])
+    high = max([values.max(), *references])
+    bottom = 10.0 * np.floor(low / 10.0) if high - low < 60.0 else 0.0
+    axes.set_ylim(bottom, 100.0 if high > 70.0 else min(100.0, high * 1.25 + 1.0))
+
+
+def _reference(axes: Axes, study: Study) -> None:
+    reference = study.manifest.reference
+    if reference is None:
+        return
+    level = 100.0 * reference.accuracy
+    axes.axhline(level, color=VERMILLION, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+    axes.annotate(
+        f"reference {level:.1f} %",
+        (0.02, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        color=VERMILLION,
+        fontsize=9.5,
+    )
+
+
+def _end(axes: Axes, x: Floats, y: Floats, text: str | None) -> None:
+    """The last value, beside its point."""
+    known = np.flatnonzero(np.isfinite(y))
+    if not len(known):
+        return
+    at = known[-1]
+    above = text is None
+    axes.annotate(
+        text or f"{y[at]:.3g}",
+        (x[at], y[at]),
+        xytext=(0, 8 if above else -16),
+        textcoords="offset points",
+        ha="right",
+        color=BLUE,
+        fontsize=10,
+        fontweight="bold",
+    )
+
+
+def _rug(axes: Axes, study: Study, factor: float) -> None:
+    """A tick at the end of each round, while they can be told apart."""
+    ended_s = study.run.rounds()["ended_s"]
+    if 0 < len(ended_s) <= 150:
+        axes.vlines(
+            ended_s / factor, 0.0, 0.025, transform=axes.get_xaxis_transform(), color=FAINT, linewidth=0.7, zorder=1
+        )

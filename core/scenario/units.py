@@ -1,0 +1,196 @@
+"""Quantities: plain numbers in a stated base unit, or text with a unit, converted once, correctly rounded.
+
+Base units are SI ones (and bytes, bytes a second and degrees Celsius). The conversion is exact in rationals and rounded
+once, so that `57 %` is the float 0.57.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction as Rational
+from typing import Annotated, Any, Final, TypeAlias
+
+from core.scenario.kinds import Kind, Number, did_you_mean, number
+
+#: Digits with an optional exponent of at most two figures, then a unit.
+_NUMBER: Final = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
+_TEXT: Final = re.compile(rf"\s*({_NUMBER})\s*([^\s0-9.+-].*?)\s*")
+
+
+def _rates() -> dict[str, Rational]:
+    bits = {f"{prefix}bit/s": Rational(10 ** (3 * i), 8) for i, prefix in enumerate(("", "k", "M", "G"))}
+    whole = {f"{prefix}B/s": Rational(10 ** (3 * i)) for i, prefix in enumerate(("", "k", "M", "G"))}
+    return {**bits, **whole}
+
+
+TIME: Final = {
+    "us": Rational(1, 10**6),
+    "ms": Rational(1, 1000),
+    "s": Rational(1),
+    "min": Rational(60),
+    "h": Rational(3600),
+    "d": Rational(86400),
+}
+RATE: Final = _rates()
+ENERGY: Final = {
+    "J": Rational(1),
+    "kJ": Rational(1000),
+    "MJ": Rational(10**6),
+    "mWh": Rational(36, 10),
+    "Wh": Rational(3600),
+    "kWh": Rational(3_600_000),
+}
+SIZE: Final = {
+    "B": Rational(1),
+    "kB": Rational(1000),
+    "MB": Rational(10**6),
+    "GB": Rational(10**9),
+    "KiB": Rational(1 << 10),
+    "MiB": Rational(1 << 20),
+    "GiB": Rational(1 << 30),
+}
+POWER: Final = {"mW": Rational(1, 1000), "W": Rational(1), "kW": Rational(1000)}
+SPEED: Final = {
+    "FLOP/s": Rational(1),
+    "MFLOP/s": Rational(10**6),
+    "GFLOP/s": Rational(10**9),
+    "TFLOP/s": Rational(10**12),
+}
+TEMPERATURE: Final = {"degC": Rational(1), "°C": Rational(1), "K": Rational(1)}
+SHARE: Final = {"%": Rational(1, 100)}
+#: What is added after the conversion.
+_OFFSET: Final = {"K": Rational(-27315, 100)}
+
+
+class Quantity(Kind):
+    """A quantity of one dimension: `units` maps a unit to its factor to `base`. `whole` ones are read as int."""
+
+    def __init__(
+        self,
+        noun: str,
+        base: str,
+        units: Mapping[str, Rational],
+        example: str,
+        limit: Number,
+        *,
+        whole: bool = False,
+        or_null: str = "",
+    ) -> None:
+        self.noun, self.base, self.units, self.example, self.limit, self.whole = (
+            noun,
+            base,
+            units,
+            example,
+            limit,
+            whole,
+        )
+        self.or_null, self.null_means = bool(or_null), or_null
+
+    @property
+    def values(self) -> str:
+        range_ = self.limit.values.removeprefix("a number")
+        plain = f"a number in {self.base}" if self.base else "a number"
+        return f'{self.noun}{range_}: {plain}, or text with a unit ({", ".join(self.units)}) such as "{self.example}"'
+
+    def read(self, value: object) -> float:
+        found = self._text(value) if isinstance(value, str) else number(value)
+        if found is None or not self.limit.holds(found):
+            raise self.refuse()
+        if self.whole:
+            if found != int(found):
+                raise self.refuse()
+            return int(found)
+        return found
+
+    def _text(self, text: str) -> float:
+        match = _TEXT.fullmatch(text[:100])
+        if match is None:
+            raise self.refuse()
+        digits, unit = match.groups()
+        if unit not in self.units:
+            raise self.refuse(did_you_mean(unit, self.units, cutoff=0.5))
+        exact = Rational(digits) * self.units[unit] + _OFFSET.get(unit, 0)
+        return float(exact)
+
+    def schema(self) -> dict[str, Any]:
+        units = "|".join(re.escape(unit) for unit in self.units)
+        text = {"type": "string", "pattern": rf"^\s*{_NUMBER}\s*({units})\s*$", "description": self.values}
+        return {"anyOf": [self.limit.schema() | ({"type": "integer"} if self.whole else {}), text]}
+
+
+class Span(Kind):
+    """One quantity for all, or a list of the lowest and the highest; read as a pair."""
+
+    def __init__(self, quantity: Quantity) -> None:
+        self.quantity = quantity
+
+    @property
+    def values(self) -> str:
+        return f"{self.quantity.values}; or a list of the lowest and the highest, such as [0.4, 0.9]"
+
+    def read(self, value: object) -> tuple[float, float]:
+        if not isinstance(value, list | tuple):
+            one = self._read(value)
+            return one, one
+        if len(value) != 2:
+            raise self.refuse()
+        low, high = (self._read(item) for item in value)
+        if low > high:
+            raise self.refuse("the first is above the second")
+        return low, high
+
+    def _read(self, value: object) -> float:
+        found = self.quantity._text(value) if isinstance(value, str) else number(value)
+        if found is None or not self.quantity.limit.holds(found):
+            raise self.refuse()
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        one = self.quantity.schema()
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}]}
+
+
+def _time(limit: Number) -> Quantity:
+    return Quantity("a time", "s", TIME, "30 s", limit)
+
+
+#: Longest time that a scenario may name: a hundred years, s.
+LONGEST_S: Final = 3.2e9
+
+#: s, from 0.
+Seconds: TypeAlias = Annotated[float, _time(Number(0, LONGEST_S))]
+#: s, above 0.
+PositiveSeconds: TypeAlias = Annotated[float, _time(Number(above=0, maximum=LONGEST_S))]
+#: s, above 0; null: for good.
+SecondsOrForGood: TypeAlias = Annotated[
+    float | None, Quantity("a time", "s", TIME, "30 s", Number(above=0, maximum=LONGEST_S), or_null="for good")
+]
+BytesPerSecond: TypeAlias = Annotated[
+    float, Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(above=0, maximum=1e15))
+]
+Joules: TypeAlias = Annotated[float, Quantity("an energy", "J", ENERGY, "4 Wh", Number(above=0, maximum=1e12))]
+Bytes: TypeAlias = Annotated[
+    int, Quantity("a size in whole bytes", "bytes", SIZE, "64 MB", Number(1, 1 << 40), whole=True)
+]
+#: 0 to 1.
+Fraction: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, 1))]
+#: 0 to 1; null: no limit.
+FractionOrNull: TypeAlias = Annotated[
+    float | None, Quantity("a share", "", SHARE, "20 %", Number(0, 1), or_null="not asked for")
+]
+#: 0 up to, but below 1.
+FractionBelowOne: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, below=1))]
+#: A pair from 0 to 1.
+FractionSpan: TypeAlias = Annotated[tuple[float, float], Span(Quantity("a share", "", SHARE, "20 %", Number(0, 1)))]
+#: °C.
+Celsius: TypeAlias = Annotated[float, Quantity("a temperature", "°C", TEMPERATURE, "25 degC", Number(-100, 200))]
+#: °C; null: no limit.
+CelsiusOrNull: TypeAlias = Annotated[
+    float | None,
+    Quantity("a temperature", "°C", TEMPERATURE, "45 degC", Number(-100, 200), or_null="not asked for"),
+]
+Watts: TypeAlias = Annotated[float, Quantity("a power", "W", POWER, "3.5 W", Number(0, 1e9))]
+FlopsPerSecond: TypeAlias = Annotated[
+    float, Quantity("a speed of computing", "FLOP/s", SPEED, "5 GFLOP/s", Number(above=0, maximum=1e18))
+]
