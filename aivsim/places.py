@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def scenario_directories() -> list[Path]:
-    """Folders with the scenarios that come with the project: beside the packages in a checkout, within ours in a wheel."""
+    """Folders of the scenarios that come with the project: in a wheel within `aivsim`, in a checkout beside it."""
     here = Path(__file__).resolve().parent
     return [path for path in (here / "scenarios", here.parent / "scenarios") if path.is_dir()]

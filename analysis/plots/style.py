@@ -120,7 +120,9 @@ def figure(height_in: float, *, width_in: float = WIDTH_IN) -> Figure:
     """An empty figure; layouts keep labels from overlapping."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width_in, height_in), layout="constrained")
+    drawn = Figure(figsize=(width_in, height_in), layout="constrained")
+    drawn.get_layout_engine().set(w_pad=0.06, wspace=0.04, h_pad=0.05)
+    return drawn
 
 
 def legend_above(axes: Axes, handles: Sequence[Any] | None = None, columns: int = 5) -> None:
@@ -134,7 +136,8 @@ def legend_above(axes: Axes, handles: Sequence[Any] | None = None, columns: int 
 def time_axis(axes: Axes, start_s: float, end_s: float, name: str) -> float:
     """Label the x axis with time in a fitting unit, and tell the unit's seconds."""
     chosen = units.span(end_s - start_s)
-    axes.set_xlim(start_s / chosen.factor, max(end_s, start_s + 1e-9) / chosen.factor)
+    right_s = end_s + 0.012 * (end_s - start_s) or 1.0
+    axes.set_xlim(start_s / chosen.factor, right_s / chosen.factor)
     axes.set_xlabel(f"{name} ({chosen.unit})")
     return chosen.factor
 

@@ -20,7 +20,10 @@ class PeerGone(Message, frozen=True, kw_only=True):
 
 
 class Refusal(Message, frozen=True, kw_only=True):
-    """Sent by the runtime in place of a reply: the request was not taken. `reason`: full, unexpected, gone, oversized."""
+    """Sent by the runtime in place of a reply: the request was not taken.
+
+    `reason`: full, unexpected, gone, oversized.
+    """
 
     reason: str
 

@@ -46,7 +46,7 @@ class TrainingPlan:
     pause_s: float = 0.0
     #: How long to wait for enough clients before a round is abandoned.
     enrol_timeout_s: float = 600.0
-    requirements: Requirements = Requirements()
+    requirements: Requirements = dataclasses.field(default_factory=Requirements)
 
 
 @dataclasses.dataclass

@@ -31,9 +31,9 @@ def unmet(requirements: Requirements, ctx: Context) -> str | None:
         return "battery"
     if requirements.charging and not device.charging:
         return "charging"
-    if requirements.max_temperature_c is not None and temperature is not None:
-        if temperature > requirements.max_temperature_c:
-            return "temperature"
+    limit = requirements.max_temperature_c
+    if limit is not None and temperature is not None and temperature > limit:
+        return "temperature"
     if requirements.unmetered and device.network == "cellular":
         return "network"
     return None

@@ -1,0 +1,173 @@
+"""The commands and their options. Only click is imported here; each command loads what it needs when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from aivsim.errors import RUN_FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KINDS: Final = ("algorithms", "datasets", "devices", "links", "models", "partitions", "regions", "scenarios")
+
+_DIRECTORY: Final = click.Path(path_type=Path)
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that change a scenario."""
+    seed = click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed, in place of the scenario's.")
+    setting = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a value, such as training.rounds=10 or devices.0.count=3; may be repeated.",
+    )
+    return seed(setting(command))
+
+
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"aivsim {version('aivsim')}")
+        except PackageNotFoundError:
+            click.echo("aivsim, not installed (run from its source)")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
+def cli() -> None:
+    """A testbed for decentralised AI: the same study in a simulator and on real sockets.
+
+    A SCENARIO is the path of a YAML file, or the name of one that comes with aivsim (see `aivsim list scenarios`).
+    Begin with `aivsim run quickstart`.
+    """
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option(
+    "--world",
+    type=click.Choice(["sim", "real"]),
+    default="sim",
+    show_default=True,
+    help="Simulate it, or run it in processes over TLS sockets on this machine.",
+)
+@click.option("--out", type=_DIRECTORY, metavar="DIR", help="Folder for the run, new or empty; default: runs/NAME-N.")
+@_settings
+@click.option(
+    "--processes", type=click.IntRange(1), metavar="N", help="Processes of the real world; default: one for each core."
+)
+@click.option("--quiet", is_flag=True, help="No progress, only the closing summary.")
+@click.option("--no-report", is_flag=True, help="Do not write report.html.")
+def run(
+    scenario: str,
+    world: str,
+    out: Path | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    processes: int | None,
+    quiet: bool,
+    no_report: bool,
+) -> None:
+    """Run a scenario and write its records, model and report."""
+    from aivsim.commands import run_command
+
+    run_command(
+        scenario,
+        world=world,
+        out=out,
+        seed=seed,
+        settings=settings,
+        processes=processes,
+        quiet=quiet,
+        report=not no_report,
+    )
+
+
+@cli.command()
+@click.argument("scenario")
+@_settings
+def check(scenario: str, seed: int | None, settings: tuple[str, ...]) -> None:
+    """Validate a scenario, and print what the run would be."""
+    from aivsim.check import check_command
+
+    check_command(scenario, seed=seed, settings=settings)
+
+
+@cli.command()
+@click.argument("file", type=_DIRECTORY)
+@click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
+def new(file: Path, force: bool) -> None:
+    """Write a commented scenario to start from."""
+    from aivsim.new import new_command
+
+    new_command(file, force=force)
+
+
+@cli.command(name="list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", required=False)
+def list_(kind: str, name: str | None) -> None:
+    """List what can be named in a scenario; with NAME, every number of one with its source."""
+    from aivsim.listing import list_command
+
+    list_command(kind, name)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario, for editors."""
+    from aivsim.listing import schema_command
+
+    schema_command()
+
+
+@cli.command()
+@click.argument("directories", nargs=-1, required=True, type=_DIRECTORY, metavar="DIR...")
+def report(directories: tuple[Path, ...]) -> None:
+    """Write the report of runs again, from their records."""
+    from aivsim.commands import report_command
+
+    report_command(directories)
+
+
+@cli.command()
+@click.argument("first", type=_DIRECTORY, metavar="A")
+@click.argument("second", type=_DIRECTORY, metavar="B")
+@click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the comparison as HTML too.")
+def compare(first: Path, second: Path, out: Path | None) -> None:
+    """Put two runs side by side."""
+    from aivsim.commands import compare_command
+
+    compare_command(first, second, out=out)
+
+
+@cli.command()
+@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+def verify(directory: Path) -> None:
+    """Recompute a run's hashes from its stored records and model."""
+    from aivsim.commands import verify_command
+
+    if not verify_command(directory):
+        raise click.exceptions.Exit(RUN_FAILED)
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    short_help="Run one node of a real run, on this machine or one of several.",
+    options_metavar="",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
+def node(arguments: tuple[str, ...]) -> None:
+    """Run one node of a real run: `python -m real_runtime.node`, which has its own options."""
+    from aivsim.commands import node_command
+
+    node_command(arguments)

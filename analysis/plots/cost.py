@@ -1,0 +1,154 @@
+"""What the study cost: bytes and joules over time, and where the joules went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import units
+from analysis.plots.style import (
+    DRAW_COLOURS,
+    DRAW_NAMES,
+    FAINT,
+    GREEN,
+    SKY,
+    Plot,
+    clock,
+    figure,
+    legend_above,
+    svg,
+    time_axis,
+)
+from analysis.study import DRAWS, Floats, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Points of a curve over time that are drawn; more cannot be seen.
+_POINTS = 600
+
+
+def spending(study: Study) -> Plot | None:
+    """Bytes and joules over time; None if neither was recorded."""
+    if not study.total_bytes and not study.energy_j:
+        return None
+    drawn = figure(3.4)
+    left, right = drawn.subplots(1, 2)
+    _bytes(left, study)
+    _joules(right, study)
+    spent = units.text(sum(study.drawn_j(study.clients).values()), "J")
+    caption = (
+        f"Left: the frames delivered until each moment, {units.text(study.total_bytes, 'B')} in all. Right: the energy "
+        f"that the clients' devices had drawn by then, {spent} in all (radios follow the bytes; idle is spread evenly)."
+    )
+    return Plot("spending", "What it cost in bytes and joules", caption, svg(drawn, "spending", caption))
+
+
+def _bytes(axes: Axes, study: Study) -> None:
+    rows = study.run.messages()
+    clients = set(study.clients)
+    groups = {"to clients": "receiver", "from clients": "sender"}
+    masks = {}
+    for name, side in groups.items():
+        codes, names = study.run.codes("messages", side)
+        masks[name] = np.array([n in clients for n in names], np.bool_)[codes] if names else np.zeros(0, np.bool_)
+    masks["to clients"] &= ~masks["from clients"]
+    masks["between others"] = ~(masks["to clients"] | masks["from clients"])
+    unit = units.scale(max((rows["size_bytes"][m].sum() for m in masks.values()), default=0), "B")
+    factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
+    for (name, mask), colour, dashes in zip(masks.items(), (SKY, GREEN, FAINT), ("-", "--", ":"), strict=True):
+        if mask.any():
+            at_s, total = _steps(rows["delivered_s"][mask], rows["size_bytes"][mask], study.duration_s)
+            axes.step(at_s / factor, total / unit.factor, where="post", color=colour, linestyle=dashes, label=name)
+    axes.set_ylabel(f"delivered ({unit.unit})")
+    axes.set_ylim(bottom=0.0)
+    legend_above(axes, columns=3)
+
+
+def _steps(at_s: Any, sizes: Any, end_s: float) -> tuple[Floats, Floats]:
+    """Times and running totals, thinned to what can be seen."""
+    order = np.argsort(at_s, kind="stable")
+    times = np.concatenate([[0.0], at_s[order], [max(end_s, float(at_s.max()))]])
+    total = np.concatenate([[0.0], np.cumsum(sizes[order], dtype=np.float64), [float(sizes.sum())]])
+    if len(times) <= _POINTS:
+        return times, total
+    index = np.searchsorted(times, np.linspace(0.0, times[-1], _POINTS), side="right") - 1
+    return np.linspace(0.0, times[-1], _POINTS), total[index]
+
+
+def _joules(axes: Axes, study: Study) -> None:
+    grid, parts = study.clients_joules_over_time
+    factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
+    if not parts:
+        axes.text(0.5, 0.5, "no energy of clients was recorded", transform=axes.transAxes, ha="center", color=FAINT)
+        return
+    unit = units.scale(sum(float(part[-1]) for part in parts.values()), "J")
+    order = [draw for draw in reversed(DRAWS) if draw in parts]
+    axes.stackplot(
+        grid / factor,
+        [parts[draw] / unit.factor for draw in order],
+        colors=[DRAW_COLOURS[draw] for draw in order],
+        labels=[DRAW_NAMES[draw] for draw in order],
+        linewidth=0.0,
+    )
+    axes.set_ylabel(f"drawn by clients ({unit.unit})")
+    axes.set_ylim(bottom=0.0)
+    handles = axes.get_legend_handles_labels()[0]
+    legend_above(axes, handles[::-1], columns=2 if len(handles) > 3 else 3)
+
+
+def energy(study: Study) -> Plot | None:
+    """Joules of each class of devices by component; None if no energy was recorded."""
+    groups = study.classes_of(list(study.energy_j))
+    drawn_j = {kind: study.drawn_j(names) for kind, names in groups.items()}
+    groups = {kind: names for kind, names in groups.items() if sum(drawn_j[kind].values()) > 0.0}
+    if not groups:
+        return None
+    drawn = figure(1.25 + 0.42 * len(groups))
+    axes = drawn.subplots()
+    axes.grid(visible=False)
+    present = [draw for draw in DRAWS if any(drawn_j[kind][draw] > 0.0 for kind in groups)]
+    for row, (kind, names) in enumerate(groups.items()):
+        parts = drawn_j[kind]
+        total = sum(parts.values())
+        left = 0.0
+        for draw in present:
+            width = 100.0 * parts[draw] / total
+            axes.barh(row, width, left=left, height=0.66, color=DRAW_COLOURS[draw], edgecolor="white", linewidth=0.8)
+            if width >= 6.0:
+                light = draw in ("processor", "charger_loss")
+                axes.text(
+                    left + width / 2,
+                    row,
+                    f"{width:.0f} %",
+                    ha="center",
+                    va="center_baseline",
+                    fontsize=9,
+                    color="white" if light else "black",
+                )
+            left += width
+        each = units.text(total / len(names), "J")
+        words = f"{each} each, {units.text(total, 'J')} in all" if len(names) > 1 else each
+        axes.text(101.0, row, words, va="center_baseline", fontsize=9.5)
+    labels = [f"{len(names)} × {kind}" if len(names) > 1 else kind for kind, names in groups.items()]
+    axes.set_yticks(range(len(groups)), labels)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlim(0.0, 142.0)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set_xlabel("share of the class's energy (%)", loc="left")
+    axes.tick_params(axis="y", length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    from matplotlib.patches import Patch
+
+    legend_above(axes, [Patch(color=DRAW_COLOURS[draw], label=DRAW_NAMES[draw]) for draw in present])
+    whole = study.drawn_j()
+    most = max(whole, key=lambda draw: whole[draw])
+    share = whole[most] / sum(whole.values())
+    caption = (
+        f"Each bar is all the energy of one class of devices over the whole study, divided by what drew it. Of "
+        f"{units.text(sum(whole.values()), 'J')} in all, {units.percent(share, 0)} went to "
+        f"{'being idle' if most == 'idle' else 'the ' + DRAW_NAMES[most]}."
+    )
+    return Plot("energy", "Where the energy went", caption, svg(drawn, "energy", caption))

@@ -1,0 +1,129 @@
+"""Batteries and temperatures of devices over time: a line a device, or bands a class where there are many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from analysis import units
+from analysis.plots.style import CLASS_COLOURS, INK, Plot, clock, figure, legend_above, svg, time_axis
+from analysis.study import Floats, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Up to so many devices get a line each.
+MOST_LINES = 24
+
+
+class Series(NamedTuple):
+    """What one device said of itself: times (s) and values."""
+
+    time_s: Floats
+    value: Floats
+
+
+def readings(study: Study, column: str) -> dict[str, Series]:
+    """A column of the table of devices by device, where it is known, in order of time."""
+    rows = study.run.columns("devices")
+    codes, names = study.run.codes("devices", "actor")
+    values = rows[column].astype(np.float64)
+    known = np.isfinite(values)
+    order = np.lexsort((np.arange(len(codes))[known], codes[known]))
+    found = codes[known][order]
+    times, values = rows["time_s"][known][order], values[known][order]
+    cuts = np.searchsorted(found, np.arange(len(names) + 1))
+    return {
+        name: Series(times[a:b], values[a:b]) for name, a, b in zip(names, cuts[:-1], cuts[1:], strict=True) if b > a
+    }
+
+
+def batteries(study: Study) -> Plot | None:
+    """Charge over time; None if no device has a battery."""
+    found = readings(study, "battery_level")
+    if not found:
+        return None
+    drawn = figure(3.5)
+    axes = drawn.subplots()
+    _draw(axes, study, {name: Series(s.time_s, 100.0 * s.value) for name, s in found.items()})
+    axes.set_ylabel("charge (%)")
+    bottom, top = axes.get_ylim()
+    if top - bottom < 1.0:
+        axes.set_ylim((top + bottom) / 2 - 0.5, (top + bottom) / 2 + 0.5)
+    axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 101.0))
+    fell = {name: float(s.value[0] - s.value[-1]) for name, s in found.items()}
+    most = max(fell, key=lambda name: fell[name])
+    caption = f"{_lines(found)} Between recorded events the charge is drawn as a straight line. "
+    if fell[most] > 0.0:
+        caption += f"{most} ({study.profiles.get(most, '')}) lost most: {100.0 * fell[most]:.2g} points."
+    else:
+        caption += "No battery ended lower than it began."
+    return Plot("batteries", "Batteries", caption, svg(drawn, "batteries", caption))
+
+
+def temperatures(study: Study) -> Plot | None:
+    """Temperature of the cases over time; None if it was not modelled."""
+    found = readings(study, "case_temperature_c")
+    if not found:
+        return None
+    drawn = figure(3.5)
+    axes = drawn.subplots()
+    _draw(axes, study, found)
+    axes.set_ylabel("case (°C)")
+    throttled = _throttled(axes, study, found)
+    hottest = max(found, key=lambda name: float(found[name].value.max()))
+    warmest_c = float(found[hottest].value.max())
+    caption = (
+        f"{_lines(found)} The case is known at the recorded events, and drawn straight between them though it bends "
+        f"there. The warmest was {hottest} ({study.profiles.get(hottest, '')}) with {warmest_c:.1f} °C; "
+    )
+    caption += f"throttling began or changed {throttled} times (crosses)." if throttled else "no device was throttled."
+    return Plot("temperatures", "Temperatures", caption, svg(drawn, "temperatures", caption))
+
+
+def _lines(found: dict[str, Series]) -> str:
+    if len(found) <= MOST_LINES:
+        return "A line is one device, its colour its class."
+    return "The line is the median of a class of devices; the bands hold the middle half and the middle 90 %."
+
+
+def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> None:
+    factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
+    groups = study.classes_of(list(found))
+    grid = np.linspace(0.0, study.duration_s, 240)
+    handles: list[Any] = []
+    for i, (kind, names) in enumerate(groups.items()):
+        colour = CLASS_COLOURS[i % len(CLASS_COLOURS)]
+        label = f"{units.count(len(names))} × {kind}"
+        if len(found) <= MOST_LINES:
+            for name in names:
+                (line,) = axes.plot(
+                    found[name].time_s / factor, found[name].value, color=colour, linewidth=1.3, alpha=0.85
+                )
+        else:
+            values = np.array([np.interp(grid, found[name].time_s, found[name].value) for name in names])
+            low, q1, median, q3, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+            axes.fill_between(grid / factor, low, high, color=colour, alpha=0.12, linewidth=0.0)
+            axes.fill_between(grid / factor, q1, q3, color=colour, alpha=0.22, linewidth=0.0)
+            (line,) = axes.plot(grid / factor, median, color=colour)
+        line.set_label(label)
+        handles.append(line)
+    legend_above(axes, handles, columns=6)
+
+
+def _throttled(axes: Axes, study: Study, found: dict[str, Series]) -> int:
+    """Mark the events at which throttling set in or changed, if lines are drawn; tell their number."""
+    rows = study.run.columns("devices")
+    chosen = (rows["event"] == "throttle") & np.isfinite(rows["case_temperature_c"].astype(np.float64))
+    if chosen.any() and len(found) <= MOST_LINES:
+        factor = units.span(study.duration_s).factor
+        axes.plot(
+            rows["time_s"][chosen] / factor,
+            rows["case_temperature_c"][chosen],
+            linestyle="",
+            marker="x",
+            markersize=6,
+            color=INK,
+        )
+    return int(chosen.sum())

@@ -1,0 +1,241 @@
+"""Rounds: a close look at some as a chart of each client's time, and who took part in all of them as an image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis import units
+from analysis.plots.style import (
+    BLUE,
+    END_COLOURS,
+    END_MARKERS,
+    FAINT,
+    GREEN,
+    INK,
+    NOTHING,
+    SKY,
+    VERMILLION,
+    Plot,
+    clock,
+    figure,
+    legend_above,
+    svg,
+)
+from analysis.study import ENDS, Study
+from analysis.timeline import Span, Timeline, participation, timeline, window
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Up to so many clients get a row with a name.
+MOST_ROWS: Final = 40
+#: Rounds looked at closely.
+CLOSE: Final = 3
+_SPANS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "selected": ("in the round, waiting", {"color": "#dddddd"}),
+    "receiving": ("receiving", {"color": SKY}),
+    "computing": ("training", {"color": BLUE}),
+    "stopped": ("training in vain", {"facecolor": "#b9d4e6", "edgecolor": BLUE, "hatch": "////", "linewidth": 0.0}),
+    "sending": ("sending", {"color": GREEN}),
+    "down": ("down", {"facecolor": "white", "edgecolor": VERMILLION, "hatch": "xxxx", "linewidth": 0.6}),
+}
+
+
+def close_look(study: Study) -> Plot | None:
+    """What each client did in a few rounds; None without rounds or with too many clients for a row each."""
+    if not len(study.run.rounds()["round"]) or not 0 < len(study.clients) <= MOST_ROWS:
+        return None
+    shown = timeline(study, window(study, CLOSE))
+    drawn = figure(1.5 + 0.24 * len(study.clients))
+    axes = drawn.subplots()
+    _gantt(axes, study, shown)
+    every = len(shown.rounds) == len(study.run.rounds()["round"])
+    names = f"rounds {shown.rounds[0]} to {shown.rounds[-1]}" if len(shown.rounds) > 1 else f"round {shown.rounds[0]}"
+    wrong = Counter(mark.kind for mark in shown.marks)
+    caption = f"What each client did in {names}"
+    if not every:
+        caption += ", where most went wrong" if wrong else ", the first of them"
+    caption += ". A row is a client; grey is time in which it had nothing to do but wait for the round to end."
+    if wrong:
+        caption += f" Marks: {', '.join(f'{n} {kind}' for kind, n in wrong.items())}."
+    return Plot("timeline", "Rounds, closely", caption, svg(drawn, "timeline", caption))
+
+
+def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    unit = units.span(shown.end_s - shown.start_s)
+    handles: list[Any] = []
+    for kind, (name, look) in _SPANS.items():
+        spans = shown.selected if kind == "selected" else [s for s in shown.spans if s.kind == kind]
+        if spans:
+            _bars(axes, spans, 0.72, unit.factor, look)
+            handles.append(Patch(label=name, **look))
+    for kind, marker in END_MARKERS.items():
+        marks = [m for m in shown.marks if m.kind == kind]
+        if marks:
+            look = {"linestyle": "", "marker": marker, "markersize": 7, "color": END_COLOURS[kind]}
+            look |= {"markeredgecolor": "white", "markeredgewidth": 0.8}
+            axes.plot([m.time_s / unit.factor for m in marks], [m.client for m in marks], clip_on=False, **look)
+            handles.append(Line2D([], [], label=kind, **look))
+    rounds = study.run.rounds()
+    for number, began, ended in zip(
+        rounds["round"].tolist(), rounds["started_s"].tolist(), rounds["ended_s"].tolist(), strict=True
+    ):
+        if number in shown.rounds:
+            axes.axvline(ended / unit.factor, color=INK, linewidth=0.9, zorder=3)
+            middle = (began + ended) / 2 / unit.factor
+            axes.annotate(
+                f"round {number}",
+                (middle, 0.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=FAINT,
+            )
+    axes.grid(visible=False)
+    axes.set_xlim(shown.start_s / unit.factor, shown.end_s / unit.factor)
+    axes.set_xlabel(f"{clock(study.manifest.world)} ({unit.unit})")
+    _client_rows(axes, study)
+    axes.set_ylim(len(study.clients) + 0.25, -0.7)
+    legend_above(axes, handles, columns=9)
+
+
+def _bars(axes: Axes, spans: list[Span], height: float, factor: float, look: dict[str, Any]) -> None:
+    axes.barh(
+        [s.client for s in spans],
+        [(s.end_s - s.start_s) / factor for s in spans],
+        left=[s.start_s / factor for s in spans],
+        height=height,
+        zorder=2,
+        **look,
+    )
+
+
+def _client_rows(axes: Axes, study: Study) -> None:
+    """A row a client, named by itself and, where classes change, by its class."""
+    labels = [f"{name}" for name in study.clients]
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    kinds = [study.profiles.get(name, "") for name in study.clients]
+    for i in range(1, len(kinds)):
+        if kinds[i] != kinds[i - 1]:
+            axes.axhline(i - 0.5, color=FAINT, linewidth=0.6, linestyle=":", zorder=1)
+
+
+def overview(study: Study) -> Plot | None:
+    """Who took part in each round, and how long each took; None without rounds."""
+    numbers, ends, seconds = participation(study)
+    if not len(numbers) or not len(ends):
+        return None
+    named = len(study.clients) <= MOST_ROWS
+    drawn = figure(1.6 + (0.2 * len(study.clients) if named else min(0.035 * len(study.clients), 4.5)))
+    axes = drawn.subplots()
+    _image(axes, study, numbers, ends, seconds)
+    counts = Counter({end: int((ends == i).sum()) for i, end in enumerate(ENDS)})
+    words = ", ".join(f"{units.count(counts[end])} {end}" for end in ENDS if counts[end])
+    caption = (
+        "A row is a client, a column a round. Blue: its update went into the model, the darker the longer that took "
+        f"after it was asked; other colours: why it did not. In all: {words or 'no one answered'}."
+    )
+    return Plot("overview", "Who took part", caption, svg(drawn, "overview", caption))
+
+
+def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> None:
+    import matplotlib as mpl
+    from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+    from matplotlib.patches import Patch
+
+    accepted = np.where(ends == 0, seconds, np.nan)
+    known = accepted[np.isfinite(accepted)]
+    unit = units.span(float(known.max()) if len(known) else 1.0)
+    scale = Normalize(0.0, float(known.max()) / unit.factor if len(known) else 1.0)
+    blues = LinearSegmentedColormap.from_list("asked", ["#d3e6f3", "#5aa6d4", BLUE, "#00263f"])
+    pixels = np.empty((*ends.shape, 3))
+    pixels[:] = to_rgb(NOTHING)
+    pixels[ends == 0] = blues(scale(accepted[ends == 0] / unit.factor))[:, :3]
+    for i, end in enumerate(ENDS):
+        if i:
+            pixels[ends == i] = to_rgb(END_COLOURS[end])
+    pixels[ends == -2] = to_rgb(FAINT)
+    first = float(numbers[0])
+    extent = (first - 0.5, first - 0.5 + len(numbers), len(ends) - 0.5, -0.5)
+    axes.imshow(pixels, aspect="auto", interpolation="nearest", extent=extent)
+    axes.grid(visible=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.set_xlabel("round")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if len(study.clients) <= MOST_ROWS:
+        _client_rows(axes, study)
+        _cells(axes, ends.shape, first)
+    else:
+        _class_rows(axes, study)
+    bar = axes.figure.colorbar(
+        mpl.cm.ScalarMappable(scale, blues), ax=axes, pad=0.015, fraction=0.03, label=f"accepted after ({unit.unit})"
+    )
+    bar.outline.set_visible(False)
+    handles = [Patch(color=END_COLOURS[end], label=end) for i, end in enumerate(ENDS) if i and (ends == i).any()]
+    if (ends == -1).any():
+        handles.append(Patch(facecolor=NOTHING, edgecolor=FAINT, linewidth=0.5, label="not asked"))
+    if (ends == -2).any():
+        handles.append(Patch(color=FAINT, label="asked, no end recorded"))
+    legend_above(axes, handles, columns=7)
+
+
+def _cells(axes: Axes, shape: tuple[int, ...], first: float) -> None:
+    """White lines between the cells of a small image."""
+    rows, columns = shape
+    if columns <= 60:
+        axes.vlines(first - 0.5 + np.arange(1, columns), -0.5, rows - 0.5, color="white", linewidth=0.8)
+    axes.hlines(np.arange(1, rows) - 0.5, first - 0.5, first - 0.5 + columns, color="white", linewidth=0.8)
+
+
+def _class_rows(axes: Axes, study: Study) -> None:
+    """Classes named beside their rows, with a line between them."""
+    groups = study.classes_of(study.clients)
+    at, ticks = 0, []
+    for names in groups.values():
+        ticks.append(at + (len(names) - 1) / 2)
+        at += len(names)
+        if at < len(study.clients):
+            axes.axhline(at - 0.5, color="white", linewidth=1.6)
+    axes.set_yticks(ticks, [f"{units.count(len(names))} × {kind}" for kind, names in groups.items()])
+    axes.tick_params(axis="y", length=0)
+
+
+def durations(study: Study) -> Plot | None:
+    """How long rounds took and how their clients ended; None without rounds."""
+    rounds = study.run.rounds()
+    if not len(rounds["round"]):
+        return None
+    drawn = figure(3.2)
+    left, right = drawn.subplots(1, 2)
+    lengths = rounds["ended_s"] - rounds["started_s"]
+    unit = units.span(float(lengths.max()))
+    gone = rounds["outcome"] != "aggregated"
+    colours = np.where(gone, VERMILLION, BLUE)
+    left.bar(rounds["round"], lengths / unit.factor, color=colours.tolist(), width=0.8)
+    left.set_ylabel(f"length ({unit.unit})")
+    bottom = np.zeros(len(lengths))
+    for end in ENDS:
+        if rounds[end].any():
+            right.bar(rounds["round"], rounds[end], bottom=bottom, color=END_COLOURS[end], width=0.8, label=end)
+            bottom = bottom + rounds[end]
+    right.set_ylabel("clients")
+    for axes in (left, right):
+        axes.set_xlabel("round")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    legend_above(right)
+    median = units.duration(float(np.median(lengths)))
+    caption = f"Left: how long each round took, {median} in the middle"
+    caption += f"; {int(gone.sum())} were abandoned (red). " if gone.any() else ". "
+    caption += "Right: how the part of each client that was asked ended."
+    return Plot("durations", "Round by round", caption, svg(drawn, "durations", caption))
