@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -25,7 +26,7 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has enough; the interpreter must not flush the rest.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = RUN_FAILED
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -6,8 +6,9 @@ no throttling. They are for orientation; the simulator computes what really happ
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import click
@@ -25,15 +26,24 @@ from core.scenario import Scenario, resolve
 from core.scenario.build import Study, study
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.schema import Group, Station
-from core.wire import ArrayDict, Message, frame_size
+from core.wire import ArrayDict, frame_size
 
 
-class Traffic(NamedTuple):
-    """Bytes of a round's frames: one client's down and up, and those of an evaluation."""
+class Cost(NamedTuple):
+    """What a round costs one client: its examples and work, bytes of its frames, and times."""
 
+    examples: int
+    work: Work
     down_bytes: int
     up_bytes: int
-    evaluation_bytes: int
+    transfers_s: float
+    training_s: float
+    joules: float
+
+    @property
+    def all_s(self) -> float:
+        """From the request to the result."""
+        return self.transfers_s + self.training_s
 
 
 def check_command(name: str, *, seed: int | None, settings: Sequence[str]) -> None:
@@ -52,7 +62,7 @@ def check_command(name: str, *, seed: int | None, settings: Sequence[str]) -> No
 
 
 def _mbit(bytes_per_s: float) -> str:
-    return f"{bytes_per_s * 8e-6:.3g}"
+    return units.number(bytes_per_s * 8e-6)
 
 
 def _place(scenario: Scenario, name: str, count: int, station: Station | Group, *rest: str) -> tuple[str, ...]:
@@ -83,30 +93,28 @@ def _learning(scenario: Scenario, built: Study) -> None:
     sizes = sorted(len(part) for part in built.federation.train[: scenario.device_count])
     labels = np.count_nonzero(built.federation.label_counts()[: scenario.device_count], axis=1)
     training, model = scenario.training, built.model
-    spread = f"{sizes[0]} to {sizes[-1]}, median {sizes[len(sizes) // 2]}"
-    momentum = "".join(f", {key} {value}" for key, value in training.options.items())
-    wanted = scenario.max_participants
-    asked = min(scenario.device_count, int(np.ceil(wanted * training.over_selection)))
-    most, least = units.count(wanted), units.count(training.min_participants)
+    kinds = f"{labels.min()} to {labels.max()}" if labels.min() < labels.max() else f"{labels.min()}"
+    most = scenario.max_participants
+    asked = min(scenario.device_count, math.ceil(most * training.over_selection))
+    options = "".join(f", {key} {value}" for key, value in training.options.items())
+    steps = (
+        f"{training.local_epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}"
+    )
+    rounds = (
+        f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} clients, "
+        f"ends with {units.count(most)} results or after {units.duration(training.deadline)}, "
+        f"counts with {units.count(training.min_participants)}"
+    )
+    examples = f"{units.count(sum(sizes))}; a client has {sizes[0]} to {sizes[-1]}, median {sizes[len(sizes) // 2]}"
     show.facts(
         (
             ("data", built.federation.description),
-            (
-                "training examples",
-                f"{units.count(sum(sizes))}; a client has {spread}, of {labels.min()} to {labels.max()} labels",
-            ),
-            ("held out", f"{units.count(len(built.federation.test))} examples, pooled at the evaluator"),
+            ("training examples", f"{examples}, of {kinds} labels"),
+            ("held out", f"{units.count(len(built.federation.test))} examples, pooled"),
             ("model", f"{model.name}: {units.count(model.size)} parameters, {units.text(4.0 * model.size, 'B')}"),
-            ("algorithm", f"{built.algorithm.name} ({built.algorithm.paper}){momentum}"),
-            (
-                "local training",
-                f"{training.local_epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}",
-            ),
-            (
-                "rounds",
-                f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} "
-                f"clients, ends with {most} results or after {units.duration(training.deadline)}, counts with {least}",
-            ),
+            ("algorithm", f"{built.algorithm.name} ({built.algorithm.paper}){options}"),
+            ("local training", steps),
+            ("rounds", rounds),
             ("faults", _faults(scenario)),
         )
     )
@@ -121,17 +129,12 @@ def _parameters(built: Study) -> ArrayDict:
     return ArrayDict({name: np.zeros(spec.shape, spec.dtype) for name, spec in built.model.spec.items()})
 
 
-def _size(receiver: str, message: Message) -> int:
-    return frame_size(receiver, message)
-
-
-def _traffic(built: Study, client: str, examples: int, steps: int) -> Traffic:
-    """Sizes of the frames of a round."""
-    params = _parameters(built)
-    training = built.scenario.training
-    metrics = ArrayDict({"loss": np.zeros((), np.float32)})
-    scores = ArrayDict({name: np.zeros((), np.float32) for name in ("accuracy", "loss")})
-    number = training.rounds
+def _cost(scenario: Scenario, built: Study, group: Group, shard: Shard) -> Cost:
+    """What a round costs a client of a group that has the examples of `shard`."""
+    training = scenario.training
+    params, number, client = _parameters(built), training.rounds, f"{group.name}-{group.count - 1}"
+    arguments = (training.local_epochs, training.learning_rate, (0, 0))
+    work = built.algorithm.local_update.work(params, shard, *arguments)
     request = TrainRequest(
         sender=COORDINATOR,
         round=number,
@@ -142,77 +145,84 @@ def _traffic(built: Study, client: str, examples: int, steps: int) -> Traffic:
     )
     accepted = TrainAccepted(sender=client, round=number)
     result = TrainResult(
-        sender=client, round=number, examples=examples, steps=steps, seconds=1.5, update=params, metrics=metrics
+        sender=client,
+        round=number,
+        examples=shard.count,
+        steps=work.steps,
+        seconds=1.5,
+        update=params,
+        metrics=_scores("loss"),
     )
-    test = len(built.federation.test)
-    asked = EvaluateRequest(sender=COORDINATOR, round=number, params=params)
-    told = EvaluateResult(sender=EVALUATOR, round=number, examples=test, metrics=scores)
-    return Traffic(
-        down_bytes=frame_size(client, request),
-        up_bytes=frame_size(COORDINATOR, accepted) + frame_size(COORDINATOR, result),
-        evaluation_bytes=frame_size(EVALUATOR, asked) + frame_size(COORDINATOR, told),
-    )
+    down_bytes = frame_size(client, request)
+    up_bytes = frame_size(COORDINATOR, accepted) + frame_size(COORDINATOR, result)
+    station = scenario.coordinator
+    centre, link = resolve.link(scenario, station.link), resolve.link(scenario, group.link)
+    profile = resolve.profile(scenario, group.device)
+    way_s = link.latency_s + centre.latency_s + resolve.region_delays(scenario)[group.region, station.region]
+    share = (1.0 - link.loss) * (1.0 - centre.loss)
+    down_s = down_bytes / (min(link.down_bytes_per_s, centre.up_bytes_per_s) * share)
+    up_s = up_bytes / (min(link.up_bytes_per_s, centre.down_bytes_per_s) * share)
+    training_s = profile.seconds(work)
+    joules = training_s * (profile.max_w - profile.idle_w)
+    return Cost(shard.count, work, down_bytes, up_bytes, down_s + up_s + 2.0 * way_s, training_s, joules)
 
 
-def _work(built: Study, shard: Shard) -> Work:
-    """The work of one client in one round."""
-    training = built.scenario.training
-    params = _parameters(built)
-    return built.algorithm.local_update.work(params, shard, training.local_epochs, training.learning_rate, (0, 0))
+def _scores(*names: str) -> ArrayDict:
+    return ArrayDict({name: np.zeros((), np.float32) for name in names})
+
+
+def _evaluation_bytes(built: Study) -> int:
+    """Bytes of the frames of one evaluation."""
+    number, test = built.scenario.training.rounds, len(built.federation.test)
+    asked = EvaluateRequest(sender=COORDINATOR, round=number, params=_parameters(built))
+    told = EvaluateResult(sender=EVALUATOR, round=number, examples=test, metrics=_scores("accuracy", "loss"))
+    return frame_size(EVALUATOR, asked) + frame_size(COORDINATOR, told)
 
 
 def _rounds(scenario: Scenario, built: Study) -> float:
     """What a round costs a median client of each group; the time of the slowest group, s."""
     show.heading("A round of one client, by group (its median client, alone with the coordinator)")
-    delays = resolve.region_delays(scenario)
-    station = scenario.coordinator
-    centre = resolve.link(scenario, station.link)
-    rows = []
-    first, slowest_s, total_bytes = 0, 0.0, 0.0
-    wanted = scenario.max_participants
+    costs: dict[str, Cost] = {}
+    first = 0
     for group in scenario.devices:
         clients = sorted(range(first, first + group.count), key=lambda client: len(built.federation.train[client]))
         shard = built.federation.shard(clients[len(clients) // 2])
+        costs[group.name] = _cost(scenario, built, group, shard)
         first += group.count
-        work = _work(built, shard)
-        traffic = _traffic(built, f"{group.name}-0", shard.count, work.steps)
-        link, profile = resolve.link(scenario, group.link), resolve.profile(scenario, group.device)
-        way_s = link.latency_s + centre.latency_s + delays[group.region, station.region]
-        share = (1.0 - link.loss) * (1.0 - centre.loss)
-        down_s = traffic.down_bytes / (min(link.down_bytes_per_s, centre.up_bytes_per_s) * share) + way_s
-        up_s = traffic.up_bytes / (min(link.up_bytes_per_s, centre.down_bytes_per_s) * share) + way_s
-        train_s = profile.seconds(work)
-        joules = train_s * (profile.max_w - profile.idle_w)
-        slowest_s = max(slowest_s, down_s + train_s + up_s)
-        total_bytes += group.count * (traffic.down_bytes + traffic.up_bytes)
-        rows.append(
-            (
-                group.name,
-                str(shard.count),
-                str(work.steps),
-                units.text(work.flops * work.steps, "FLOP"),
-                units.duration(train_s),
-                units.text(joules, "J"),
-                units.text(traffic.down_bytes, "B"),
-                units.text(traffic.up_bytes, "B"),
-                units.duration(down_s + up_s),
-                units.duration(down_s + train_s + up_s),
-            )
+    rows = [
+        (
+            name,
+            str(cost.examples),
+            str(cost.work.steps),
+            units.text(cost.work.flops * cost.work.steps, "FLOP"),
+            units.duration(cost.training_s),
+            units.text(cost.joules, "J"),
+            units.text(cost.down_bytes, "B"),
+            units.text(cost.up_bytes, "B"),
+            units.duration(cost.transfers_s),
+            units.duration(cost.all_s),
         )
+        for name, cost in costs.items()
+    ]
     headers = ("group", "examples", "steps", "work", "training", "energy", "down", "up", "transfers", "in all")
     show.table(headers, rows, right=range(1, len(headers)))
-    client_bytes = total_bytes / scenario.device_count
-    evaluations = -(-scenario.training.rounds // scenario.training.eval_every) if scenario.evaluator is not None else 0
-    evaluation_bytes = evaluations * traffic.evaluation_bytes
-    joins = scenario.device_count
-    messages = joins + 3 * wanted * scenario.training.rounds + 2 * evaluations
-    study_bytes = wanted * client_bytes * scenario.training.rounds + evaluation_bytes
-    study_bytes += joins * frame_size(COORDINATOR, Join(sender="client", examples=100))
+    _traffic(scenario, built, costs)
+    return max(cost.all_s for cost in costs.values())
+
+
+def _traffic(scenario: Scenario, built: Study, costs: Mapping[str, Cost]) -> None:
+    """Messages and bytes of the study, if every round ends with all the results that it wants."""
+    training, wanted, clients = scenario.training, scenario.max_participants, scenario.device_count
+    total = sum(group.count * (costs[group.name].down_bytes + costs[group.name].up_bytes) for group in scenario.devices)
+    round_bytes = wanted * total / clients
+    evaluations = 0 if scenario.evaluator is None else -(-training.rounds // training.eval_every)
+    messages = clients + 3 * wanted * training.rounds + 2 * evaluations
+    study_bytes = training.rounds * round_bytes + clients * frame_size(COORDINATOR, Join(sender="client", examples=100))
+    study_bytes += evaluations * _evaluation_bytes(built) if evaluations else 0
     click.echo(
-        f"\nWith {units.count(wanted)} clients in each round, {units.text(wanted * client_bytes, 'B')} a round; the study "
-        f"has about {units.count(messages)} messages and {units.text(study_bytes, 'B')}."
+        f"\nWith {units.count(wanted)} clients in each round, {units.text(round_bytes, 'B')} a round; "
+        f"the study has about {units.count(messages)} messages and {units.text(study_bytes, 'B')}."
     )
-    return slowest_s
 
 
 def _length(scenario: Scenario, slowest_s: float) -> None:

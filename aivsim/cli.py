@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -69,7 +69,7 @@ def cli() -> None:
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 def run(
     scenario: str,
-    world: str,
+    world: Literal["sim", "real"],
     out: Path | None,
     seed: int | None,
     settings: tuple[str, ...],
@@ -142,12 +142,11 @@ def report(directories: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("first", type=_DIRECTORY, metavar="A")
 @click.argument("second", type=_DIRECTORY, metavar="B")
-@click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the comparison as HTML too.")
-def compare(first: Path, second: Path, out: Path | None) -> None:
+def compare(first: Path, second: Path) -> None:
     """Put two runs side by side."""
     from aivsim.commands import compare_command
 
-    compare_command(first, second, out=out)
+    compare_command(first, second)
 
 
 @cli.command()

@@ -123,7 +123,7 @@ def _algorithms() -> None:
     from core import learning
     from core.scenario.names import ALGORITHMS
 
-    docs = {name: (getattr(learning, name).__doc__ or "").splitlines()[0] for name in ALGORITHMS}
+    docs = {name: (getattr(learning, name).__doc__ or "").partition(". ")[0] + "." for name in ALGORITHMS}
     _described("algorithm", docs)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -10,7 +12,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +47,10 @@ World = Literal["sim", "real"]
 PACKAGES = ("aivsim", "jax", "jaxlib", "flax", "optax", "numpy", "simpy", "msgspec", "pyarrow")
 
 
+class CannotBegin(Exception):
+    """The run has not begun: the directory, the data or something else that was asked for cannot be had."""
+
+
 class RunFailed(Exception):
     """The run began and did not end well; its directory holds what was recorded."""
 
@@ -62,8 +68,8 @@ def run(
 ) -> Run:
     """Run a scenario (a path, or the name of one of ours) and return its tables.
 
-    Raises `core.scenario.ScenarioError` for a wrong scenario, `RecordsError` for a directory that cannot be written,
-    `RunFailed` if the run fails. `settings` are `key=value` overrides.
+    Raises `core.scenario.ScenarioError` for a wrong scenario, `CannotBegin` if there is no place or data for the run,
+    `RunFailed` if it fails, `RecordsError` if its records cannot be written. `settings` are `key=value` overrides.
     """
     from analysis.tables import Run
 
@@ -146,7 +152,10 @@ class _Ledger:
 
 
 def _open(scenario: Scenario, world: World, directory: Path, resolve: Callable[[Payload], Any] | None) -> _Ledger:
-    writer = RunWriter(directory, resolve=resolve)
+    try:
+        writer = RunWriter(directory, resolve=resolve)
+    except RecordsError as error:
+        raise CannotBegin(str(error)) from error
     reference = scenario.report.reference
     manifest = Manifest(
         name=scenario.name,
@@ -186,17 +195,53 @@ def _peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+@contextlib.contextmanager
+def _ending(ledger: _Ledger, now: Callable[[], float]) -> Iterator[None]:
+    """However the block ends, the manifest says how, and what was recorded is kept; `now` tells the study's time."""
+    from real_runtime.launcher import LaunchError
+    from sim.world import ActorFailed, Deadlock
+
+    def end(outcome: Literal["failed", "interrupted"], reason: str) -> None:
+        # A disk that is full may not take this either; then the reason that is raised matters more.
+        with contextlib.suppress(RecordsError):
+            ledger.end(outcome, reason, simulated_s=now())
+
+    try:
+        yield
+    except (ActorFailed, Deadlock) as error:
+        end("failed", str(error))
+        raise RunFailed(str(error)) from error
+    except LaunchError as error:
+        end("failed", str(error))
+        raise (CannotBegin if error.code == 2 else RunFailed)(str(error)) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        end("interrupted", "interrupted by the user")
+        raise KeyboardInterrupt from None
+    except BaseException as error:
+        end("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _build(scenario: Scenario, world: World) -> Study:
+    from core.scenario.build import study
+
+    try:
+        return study(scenario, world=world)
+    except (ValueError, OSError) as error:
+        raise CannotBegin(str(error)) from error
+
+
 # The simulator.
 
 
 def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
     from core.compute import Evaluator, enable_compilation_cache
-    from core.scenario.build import study
-    from sim.world import ActorFailed, Deadlock
     from sim.world import World as SimulatedWorld
 
     enable_compilation_cache(cache_directory())
     evaluator = Evaluator(max_pending=scenario.numerics.max_pending, layout=scenario.numerics.layout)
+    shown.phase("dealing the data")
+    built = _build(scenario, "sim")
     ledger = _open(scenario, "sim", directory, evaluator.resolved)
     evaluations: list[EvaluationRow] = []
 
@@ -206,13 +251,9 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
         elif isinstance(row, EvaluationRow):
             evaluations.append(row)
 
-    built: Study | None = None
-    world: SimulatedWorld | None = None
-    try:
-        shown.phase("dealing the data")
-        built = study(scenario)
+    world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
+    with _ending(ledger, lambda: world.env.now):
         ledger.phase("set-up")
-        world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
         shown.phase("simulating")
         world.run()
         ledger.phase("events")
@@ -231,17 +272,6 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
             model_sha256=None if model is None else model_sha256(model),
             counts=_counts(ledger, evaluator),
         )
-    except (ActorFailed, Deadlock) as error:
-        ledger.end("failed", str(error), simulated_s=world.env.now if world else 0.0)
-        raise RunFailed(str(error)) from error
-    except KeyboardInterrupt:
-        ledger.end("interrupted", "interrupted by the user", simulated_s=world.env.now if world else 0.0)
-        raise
-    except RecordsError:
-        raise
-    except BaseException as error:
-        ledger.end("failed", f"{type(error).__name__}: {error}", simulated_s=world.env.now if world else 0.0)
-        raise
 
 
 def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
@@ -263,13 +293,11 @@ def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
 def _run_real(
     scenario: Scenario, directory: Path, shown: Display, node_arguments: Sequence[str], processes: int | None
 ) -> None:
-    import asyncio
-
-    from core.scenario.build import study
-    from real_runtime.launcher import LaunchError
     from real_runtime.launcher import run as launch
     from real_runtime.progress import Progress
 
+    shown.phase("dealing the data")
+    deployment = _build(scenario, "real").deployment
     ledger = _open(scenario, "real", directory, None)
     last_s = 0.0
 
@@ -283,13 +311,13 @@ def _run_real(
             accuracy = progress.row.get("accuracy")
             shown.evaluated(number, float(accuracy) if isinstance(accuracy, float) else float("nan"))
 
+    # The nodes inherit these: they share the cache of compiled programs with the simulator.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-    try:
-        shown.phase("starting the nodes")
-        deployment = study(scenario, world="real").deployment
+    with _ending(ledger, lambda: last_s):
         ledger.phase("set-up")
+        shown.phase("running on sockets")
         outcome = asyncio.run(
             launch(
                 deployment,
@@ -313,9 +341,3 @@ def _run_real(
                 "nodes_lost": len(outcome.lost),
             },
         )
-    except LaunchError as error:
-        ledger.end("failed", str(error), simulated_s=last_s)
-        raise RunFailed(str(error)) from error
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        ledger.end("interrupted", "interrupted by the user", simulated_s=last_s)
-        raise KeyboardInterrupt from None
