@@ -101,8 +101,8 @@ def _learning(scenario: Scenario, built: Study) -> None:
         f"{training.local_epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}"
     )
     rounds = (
-        f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} clients, "
-        f"ends with {units.count(most)} results or after {units.duration(training.deadline)}, "
+        f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} "
+        f"clients, ends with {units.count(most)} results or after {units.duration(training.deadline)}, "
         f"counts with {units.count(training.min_participants)}"
     )
     examples = f"{units.count(sum(sizes))}; a client has {sizes[0]} to {sizes[-1]}, median {sizes[len(sizes) // 2]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from aivsim.errors import INPUT_WRONG, Failed, InputWrong
+from aivsim.errors import Failed, InputWrong
 
 if TYPE_CHECKING:
     from analysis.study import Study
@@ -26,7 +26,7 @@ def run_command(
     report: bool,
 ) -> None:
     """Run a scenario and print what came out. Raises `InputWrong` and `Failed`."""
-    from aivsim.runs import RunFailed, run
+    from aivsim.runs import CannotBegin, RunFailed, run
     from aivsim.scenarios import explained
     from analysis.study import Study
     from core.records import RecordsError
@@ -48,10 +48,10 @@ def run_command(
         _summary(Study(found))
     except ScenarioError as error:
         raise InputWrong(explained(error)) from None
+    except CannotBegin as error:
+        raise InputWrong(str(error)) from None
     except RunFailed as error:
-        # A launcher that could not even begin knows whether that is the user's mistake.
-        wrong = getattr(error.__cause__, "code", None) == INPUT_WRONG
-        raise (InputWrong if wrong else Failed)(str(error)) from None
+        raise Failed(str(error)) from None
     except RecordsError as error:
         raise Failed(str(error)) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,6 +13,9 @@ from aivsim.errors import InputWrong
 from aivsim.places import scenario_directories
 from core import devices
 from core.devices import Parameter, UnknownName
+
+#: Sections that are items of lists, which `extends` replaces as a whole.
+LISTED: Final = frozenset(("FaultSpec", "Group", "RandomFaultSpec"))
 
 
 def list_command(kind: str, name: str | None) -> None:
@@ -37,21 +40,23 @@ def schema_command() -> None:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a scenario's file: the scenario's, and `extends`, with which nothing else is required."""
+    """The JSON Schema of a scenario's file: the scenario's, and `extends`.
+
+    With `extends`, any key of a map may be left to the scenario that is changed; only items of lists are whole.
+    """
     from core.scenario import Scenario
 
     found = Scenario.model_json_schema()
-    extends = {
-        "type": "string",
-        "description": "A scenario that this one changes: a path relative to it, or a name of ours.",
-    }
-    required = found.pop("required")
+    for name, section in found["$defs"].items():
+        if name not in LISTED:
+            section.pop("required", None)
+    about = "A scenario that this one changes: a path relative to it, or the name of one of ours."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **found,
+        **{key: value for key, value in found.items() if key != "required"},
         "title": "A scenario of aivsim",
-        "properties": {"extends": extends, **found["properties"]},
-        "anyOf": [{"required": ["extends"]}, {"required": required}],
+        "properties": {"extends": {"type": "string", "description": about}, **found["properties"]},
+        "anyOf": [{"required": ["extends"]}, {"required": found["required"]}],
     }
 
 
