@@ -28,6 +28,9 @@ from core.roles.messages import (
     TrainResult,
 )
 
+#: Quiet after which all who are there count as having joined, s.
+SETTLING_S = 1.0
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
@@ -84,6 +87,8 @@ class Coordinator(Actor):
         self.algorithm = algorithm
         self.plan = plan
         self.evaluator = evaluator
+        #: Clients to select in a round.
+        self.wanted = math.ceil(plan.max_participants * plan.over_selection)
         #: Known clients and their numbers of examples, in the order in which they joined.
         self.pool: dict[str, int] = {}
         self.evaluations = 0
@@ -110,7 +115,7 @@ class Coordinator(Actor):
     # A round.
 
     async def _round(self, ctx: Context, number: int, params: Payload) -> Payload:
-        await self._enrol(ctx)
+        await self._enrol(ctx, number)
         plan = self.plan
         tally = self._select(ctx, number)
         if len(tally.waiting) < plan.min_participants:
@@ -154,7 +159,7 @@ class Coordinator(Actor):
         self._close(ctx, tally, "aggregated", mean["count"])
         return params
 
-    async def _enrol(self, ctx: Context) -> None:
+    async def _enrol(self, ctx: Context, number: int) -> None:
         """Take what has come meanwhile, and wait until enough clients are there."""
         try:
             while True:
@@ -165,14 +170,16 @@ class Coordinator(Actor):
             async with ctx.deadline(self.plan.enrol_timeout_s):
                 while len(self.pool) < self.plan.min_participants:
                     self._note(ctx, None, await ctx.receive())
+                # At the start all join within moments: the first round is not for the quickest alone.
+                while number == 1 and len(self.pool) < self.wanted:
+                    self._note(ctx, None, await ctx.receive(timeout=SETTLING_S))
         except DeadlineExceeded:
             return
 
     def _select(self, ctx: Context, number: int) -> Tally:
-        wanted = math.ceil(self.plan.max_participants * self.plan.over_selection)
         clients = sorted(self.pool)
-        if wanted < len(clients):
-            chosen = ctx.random("selection", number).choice(len(clients), size=wanted, replace=False)
+        if self.wanted < len(clients):
+            chosen = ctx.random("selection", number).choice(len(clients), size=self.wanted, replace=False)
             clients = [clients[i] for i in sorted(chosen)]
         return Tally(
             number=number,
