@@ -56,7 +56,7 @@ def test_same_seed_same_hashes_in_any_process_and_directory(simulated: Run, tmp_
 
 
 def test_final_accuracy_beside_the_reference(simulated: Run) -> None:
-    """0.938: FedAvg with softmax regression on the digits by writer, 50 rounds in numpy; ours are 30 of smaller steps."""
+    """0.938: FedAvg with softmax regression on the digits by writer, 50 rounds in numpy; ours are 30."""
     evaluations = simulated.evaluations()
     assert simulated.manifest.reference is not None
     assert simulated.manifest.reference.accuracy == 0.938
