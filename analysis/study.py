@@ -79,14 +79,22 @@ class Study:
     def clients(self) -> list[str]:
         """The actors that were ever selected to train, by class of device and then by name."""
         names = {str(name) for name in self.run.codes("participation", "client")[1]}
-        return sorted(names, key=lambda name: (self.profiles.get(name, ""), natural(name)))
+        return [name for group in self.classes_of(sorted(names)).values() for name in group]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Classes of devices, those of clients first, in the order in which the scenario placed them."""
+        placed = self.run.columns("placements")["profile"]
+        known = dict.fromkeys([*placed.tolist(), *sorted(self.profiles.values())])
+        clients = {self.profiles.get(str(name)) for name in self.run.codes("participation", "client")[1]}
+        return sorted(known, key=lambda kind: kind not in clients)
 
     def classes_of(self, names: list[str]) -> dict[str, list[str]]:
-        """Names by class of device, classes in alphabetical order."""
-        groups: dict[str, list[str]] = {}
-        for name in sorted(names, key=lambda name: (self.profiles.get(name, ""), natural(name))):
+        """Names in natural order by class of device, in the order of the classes."""
+        groups: dict[str, list[str]] = {kind: [] for kind in self.classes}
+        for name in sorted(names, key=natural):
             groups.setdefault(self.profiles.get(name, "unknown"), []).append(name)
-        return groups
+        return {kind: members for kind, members in groups.items() if members}
 
     @cached_property
     def duration_s(self) -> float:
@@ -156,12 +164,12 @@ class Study:
 
     @cached_property
     def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
-        """Joules that the clients' devices have drawn until each of up to 400 times, s, by component.
+        """Joules that the clients' devices have drawn until each of 240 times, s, by component.
 
         The processor's are those of its jobs, spread over their time; the radios' follow the bytes; idle and the
         charger's loss are spread evenly. All end at the recorded totals.
         """
-        grid = np.linspace(0.0, self.duration_s, 400)
+        grid = np.linspace(0.0, self.duration_s, 240)
         totals = self.drawn_j(self.clients)
         even = grid / self.duration_s if self.duration_s > 0.0 else np.zeros_like(grid)
         shapes = {
@@ -213,9 +221,13 @@ class Study:
 
     @cached_property
     def reached(self) -> list[Reached]:
-        """The last four of the usual levels of accuracy that were reached, and the reference if it was."""
+        """The last four of the usual levels of accuracy that were reached, and the reference if it was.
+
+        Of several levels that one model reached first, the highest.
+        """
         curve, reference = self.curve, self.manifest.reference
-        levels = [level for level in _LEVELS if np.any(curve.accuracy >= level)][-4:]
+        first = {int(np.argmax(curve.accuracy >= level)): level for level in _LEVELS if np.any(curve.accuracy >= level)}
+        levels = list(first.values())[-4:]
         if reference is not None and np.any(curve.accuracy >= reference.accuracy):
             levels = sorted({*levels, reference.accuracy})
         bytes_s, delivered = self.bytes_over_time
@@ -243,11 +255,12 @@ class Study:
     def sentence(self) -> str:
         """The study in one sentence."""
         rounds = len(self.run.rounds()["round"])
-        data, model = self._named("data"), self._named("model")
-        who = self._who()
-        what = f"trained {model or 'a model'} together" + (f" on {data}" if data else "")
+        data, model, algorithm = self._named("data"), self._named("model"), self._named("training")
+        what = f"together trained a {model} model" if model else "together trained a model"
+        what += f" on {data}" if data else ""
+        what += f" with {algorithm}" if algorithm else ""
         length = f"{_count(rounds, 'round')} in {units.duration(self.duration_s)} of {self._clock()}"
-        text = f"{who} {what}: {length}"
+        text = f"{self._who()} {what}: {length}"
         if np.isfinite(self.final_accuracy):
             examples = int(self.run.evaluations()["examples"][-1])
             text += f", after which {units.percent(self.final_accuracy)} of {units.count(examples)} held-out examples "
@@ -256,10 +269,11 @@ class Study:
 
     def _who(self) -> str:
         if not self.clients:
-            return f"{_spelt(len(self.actors))} actors"
+            return f"{_spelt(len(self.actors))} {'actor' if len(self.actors) == 1 else 'actors'}"
         groups = self.classes_of(self.clients)
         if len(groups) == 1:
-            return f"{_spelt(len(self.clients))} clients ({next(iter(groups))})"
+            kind = next(iter(groups))
+            return f"{_spelt(len(self.clients))} {'client' if len(self.clients) == 1 else 'clients'} ({kind})"
         inside = ", ".join(f"{units.count(len(names))} {kind}" for kind, names in groups.items())
         return f"{_spelt(len(self.clients))} clients ({inside})"
 
@@ -267,11 +281,11 @@ class Study:
         return "simulated time" if self.manifest.world == "sim" else "real time on sockets"
 
     def _named(self, key: str) -> str:
-        """How the scenario calls its data or its model, if it does."""
+        """How the scenario calls its data, model or algorithm, if it does; of an own one the last part."""
         value: Any = self.manifest.scenario.get(key)
         if isinstance(value, dict):
-            value = next((value[k] for k in ("name", "dataset", "kind", "type") if isinstance(value.get(k), str)), None)
-        return value if isinstance(value, str) else ""
+            value = next((value[k] for k in ("name", "dataset", "algorithm") if isinstance(value.get(k), str)), None)
+        return re.split(r"[/\\:]", value)[-1] if isinstance(value, str) else ""
 
 
 def _spelt(number: int) -> str:

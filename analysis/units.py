@@ -19,16 +19,13 @@ class Scale(NamedTuple):
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with `digits` significant digits, without an exponent where that is readable."""
+    """A number with `digits` significant digits and without an exponent; whole ones stay whole."""
     if not math.isfinite(value):
         return "–"
-    if value == 0.0:
-        return "0"
-    if abs(value) >= 10.0**digits:
-        return f"{value:,.0f}".replace(",", "\u202f")
+    if float(value).is_integer() or abs(value) >= 10.0**digits:
+        return count(value)
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    text = f"{value:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{decimals}f}"
 
 
 def count(value: float) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 
 from analysis import units
 from analysis.plots.style import (
+    BLUE,
     DRAW_COLOURS,
     DRAW_NAMES,
     FAINT,
-    GREEN,
-    SKY,
+    ORANGE,
     Plot,
     clock,
     figure,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Points of a curve over time that are drawn; more cannot be seen.
-_POINTS = 600
+_POINTS = 300
 
 
 def spending(study: Study) -> Plot | None:
@@ -54,16 +54,16 @@ def _bytes(axes: Axes, study: Study) -> None:
         codes, names = study.run.codes("messages", side)
         masks[name] = np.array([n in clients for n in names], np.bool_)[codes] if names else np.zeros(0, np.bool_)
     masks["to clients"] &= ~masks["from clients"]
-    masks["between others"] = ~(masks["to clients"] | masks["from clients"])
+    masks["others"] = ~(masks["to clients"] | masks["from clients"])
     unit = units.scale(max((rows["size_bytes"][m].sum() for m in masks.values()), default=0), "B")
     factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
-    for (name, mask), colour, dashes in zip(masks.items(), (SKY, GREEN, FAINT), ("-", "--", ":"), strict=True):
+    for (name, mask), colour in zip(masks.items(), (BLUE, ORANGE, FAINT), strict=True):
         if mask.any():
             at_s, total = _steps(rows["delivered_s"][mask], rows["size_bytes"][mask], study.duration_s)
-            axes.step(at_s / factor, total / unit.factor, where="post", color=colour, linestyle=dashes, label=name)
+            axes.step(at_s / factor, total / unit.factor, where="post", color=colour, label=name)
     axes.set_ylabel(f"delivered ({unit.unit})")
     axes.set_ylim(bottom=0.0)
-    legend_above(axes, columns=3)
+    legend_above(axes)
 
 
 def _steps(at_s: Any, sizes: Any, end_s: float) -> tuple[Floats, Floats]:
@@ -84,18 +84,19 @@ def _joules(axes: Axes, study: Study) -> None:
         axes.text(0.5, 0.5, "no energy of clients was recorded", transform=axes.transAxes, ha="center", color=FAINT)
         return
     unit = units.scale(sum(float(part[-1]) for part in parts.values()), "J")
-    order = [draw for draw in reversed(DRAWS) if draw in parts]
+    layers: dict[str, Floats] = {}
+    for draw in reversed(DRAWS):
+        if draw in parts:
+            name = "radio" if draw.startswith("radio") else DRAW_NAMES[draw]
+            layers[name] = layers.get(name, 0.0) + parts[draw] / unit.factor
+    colours = {**{DRAW_NAMES[draw]: DRAW_COLOURS[draw] for draw in DRAWS}, "radio": DRAW_COLOURS["radio_send"]}
     axes.stackplot(
-        grid / factor,
-        [parts[draw] / unit.factor for draw in order],
-        colors=[DRAW_COLOURS[draw] for draw in order],
-        labels=[DRAW_NAMES[draw] for draw in order],
-        linewidth=0.0,
+        grid / factor, list(layers.values()), colors=[colours[n] for n in layers], labels=list(layers), linewidth=0.0
     )
     axes.set_ylabel(f"drawn by clients ({unit.unit})")
     axes.set_ylim(bottom=0.0)
     handles = axes.get_legend_handles_labels()[0]
-    legend_above(axes, handles[::-1], columns=2 if len(handles) > 3 else 3)
+    legend_above(axes, handles[::-1])
 
 
 def energy(study: Study) -> Plot | None:
@@ -142,13 +143,14 @@ def energy(study: Study) -> Plot | None:
         axes.spines[side].set_visible(False)
     from matplotlib.patches import Patch
 
-    legend_above(axes, [Patch(color=DRAW_COLOURS[draw], label=DRAW_NAMES[draw]) for draw in present])
+    legend_above(axes, [Patch(color=DRAW_COLOURS[draw], label=DRAW_NAMES[draw]) for draw in present], width_in=7.0)
     whole = study.drawn_j()
     most = max(whole, key=lambda draw: whole[draw])
     share = whole[most] / sum(whole.values())
+    radios = units.text(whole["radio_send"] + whole["radio_receive"], "J")
     caption = (
         f"Each bar is all the energy of one class of devices over the whole study, divided by what drew it. Of "
         f"{units.text(sum(whole.values()), 'J')} in all, {units.percent(share, 0)} went to "
-        f"{'being idle' if most == 'idle' else 'the ' + DRAW_NAMES[most]}."
+        f"{'being idle' if most == 'idle' else 'the ' + DRAW_NAMES[most]}; the radios took {radios}."
     )
     return Plot("energy", "Where the energy went", caption, svg(drawn, "energy", caption))

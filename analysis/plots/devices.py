@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis import units
-from analysis.plots.style import CLASS_COLOURS, INK, Plot, clock, figure, legend_above, svg, time_axis
+from analysis.plots.style import CLASS_COLOURS, INK, Plot, clock, figure, legend_above, legend_over, svg, time_axis
 from analysis.study import Floats, Study
 
 if TYPE_CHECKING:
@@ -45,18 +45,22 @@ def batteries(study: Study) -> Plot | None:
     if not found:
         return None
     drawn = figure(3.5)
-    axes = drawn.subplots()
-    _draw(axes, study, {name: Series(s.time_s, 100.0 * s.value) for name, s in found.items()})
-    axes.set_ylabel("charge (%)")
-    bottom, top = axes.get_ylim()
-    if top - bottom < 1.0:
-        axes.set_ylim((top + bottom) / 2 - 0.5, (top + bottom) / 2 + 0.5)
-    axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 101.0))
+    left, right = drawn.subplots(1, 2)
+    handles = _draw(left, study, {name: Series(s.time_s, 100.0 * s.value) for name, s in found.items()})
+    legend_over(drawn, handles)
+    left.set_ylabel("charge (%)")
+    low, high = left.get_ylim()
+    left.set_ylim(max(low, 0.0), min(high, 101.0))
+    _draw(right, study, {name: Series(s.time_s, 100.0 * (s.value - s.value[0])) for name, s in found.items()})
+    right.set_ylabel("change since the start (points)")
     fell = {name: float(s.value[0] - s.value[-1]) for name, s in found.items()}
     most = max(fell, key=lambda name: fell[name])
-    caption = f"{_lines(found)} Between recorded events the charge is drawn as a straight line. "
+    caption = (
+        f"Left: the charge; right: its change. {_lines(found)} Between recorded events the charge is drawn as a "
+        "straight line. "
+    )
     if fell[most] > 0.0:
-        caption += f"{most} ({study.profiles.get(most, '')}) lost most: {100.0 * fell[most]:.2g} points."
+        caption += f"{most} ({study.profiles.get(most, '')}) lost most: {100.0 * fell[most]:.2f} percentage points."
     else:
         caption += "No battery ended lower than it began."
     return Plot("batteries", "Batteries", caption, svg(drawn, "batteries", caption))
@@ -69,7 +73,7 @@ def temperatures(study: Study) -> Plot | None:
         return None
     drawn = figure(3.5)
     axes = drawn.subplots()
-    _draw(axes, study, found)
+    legend_above(axes, _draw(axes, study, found), width_in=7.6)
     axes.set_ylabel("case (°C)")
     throttled = _throttled(axes, study, found)
     hottest = max(found, key=lambda name: float(found[name].value.max()))
@@ -85,17 +89,17 @@ def temperatures(study: Study) -> Plot | None:
 def _lines(found: dict[str, Series]) -> str:
     if len(found) <= MOST_LINES:
         return "A line is one device, its colour its class."
-    return "The line is the median of a class of devices; the bands hold the middle half and the middle 90 %."
+    return "The line is the median of a class of devices; its band holds the middle half of them."
 
 
-def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> None:
+def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> list[Any]:
     factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
     groups = study.classes_of(list(found))
     grid = np.linspace(0.0, study.duration_s, 240)
     handles: list[Any] = []
-    for i, (kind, names) in enumerate(groups.items()):
-        colour = CLASS_COLOURS[i % len(CLASS_COLOURS)]
-        label = f"{units.count(len(names))} × {kind}"
+    for kind, names in groups.items():
+        colour = CLASS_COLOURS[study.classes.index(kind) % len(CLASS_COLOURS)]
+        label = f"{units.count(len(names))} × {kind}" if len(names) > 1 else kind
         if len(found) <= MOST_LINES:
             for name in names:
                 (line,) = axes.plot(
@@ -103,13 +107,12 @@ def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> None:
                 )
         else:
             values = np.array([np.interp(grid, found[name].time_s, found[name].value) for name in names])
-            low, q1, median, q3, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
-            axes.fill_between(grid / factor, low, high, color=colour, alpha=0.12, linewidth=0.0)
-            axes.fill_between(grid / factor, q1, q3, color=colour, alpha=0.22, linewidth=0.0)
+            low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+            axes.fill_between(grid / factor, low, high, color=colour, alpha=0.18, linewidth=0.0)
             (line,) = axes.plot(grid / factor, median, color=colour)
         line.set_label(label)
         handles.append(line)
-    legend_above(axes, handles, columns=6)
+    return handles
 
 
 def _throttled(axes: Axes, study: Study, found: dict[str, Series]) -> int:

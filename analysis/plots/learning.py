@@ -32,6 +32,8 @@ def learning(study: Study) -> Plot | None:
 
 def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
     """Curves of one or more runs (study, name, colour) in two panels."""
+    from matplotlib.ticker import MaxNLocator
+
     drawn = figure(3.3)
     left, right = drawn.subplots(1, 2)
     longest_s = max(study.duration_s for study, _, _ in studies)
@@ -41,6 +43,8 @@ def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
         dashes = ("-", (0, (4, 2)))[i % 2] if len(studies) > 1 else "-"
         _line(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, colour, name, dashes)
         _line(right, study.curve.time_s / factor, study.curve.loss, colour, name, dashes)
+    left.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    left.yaxis.set_major_formatter("{x:g}")
     left.set_title("Accuracy on held-out examples (%)")
     right.set_title("Loss on held-out examples")
     _accuracy_limits(left, studies)

@@ -23,8 +23,10 @@ from analysis.plots.style import (
     figure,
     legend_above,
     svg,
+    whole_numbers,
 )
 from analysis.study import ENDS, Study
+from analysis.tables import Columns
 from analysis.timeline import Span, Timeline, participation, timeline, window
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def close_look(study: Study) -> Plot | None:
     if not every:
         caption += ", where most went wrong" if wrong else ", the first of them"
     caption += ". A row is a client; grey is time in which it had nothing to do but wait for the round to end."
+    if not any(span.kind in ("receiving", "sending") for span in shown.spans):
+        caption += " Transfers were too short to be seen."
     if wrong:
         caption += f" Marks: {', '.join(f'{n} {kind}' for kind, n in wrong.items())}."
     return Plot("timeline", "Rounds, closely", caption, svg(drawn, "timeline", caption))
@@ -104,7 +108,7 @@ def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
     axes.set_xlabel(f"{clock(study.manifest.world)} ({unit.unit})")
     _client_rows(axes, study)
     axes.set_ylim(len(study.clients) + 0.25, -0.7)
-    legend_above(axes, handles, columns=9)
+    legend_above(axes, handles, width_in=7.4)
 
 
 def _bars(axes: Axes, spans: list[Span], height: float, factor: float, look: dict[str, Any]) -> None:
@@ -172,7 +176,7 @@ def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> N
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel("round")
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    whole_numbers(axes)
     if len(study.clients) <= MOST_ROWS:
         _client_rows(axes, study)
         _cells(axes, ends.shape, first)
@@ -187,7 +191,7 @@ def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> N
         handles.append(Patch(facecolor=NOTHING, edgecolor=FAINT, linewidth=0.5, label="not asked"))
     if (ends == -2).any():
         handles.append(Patch(color=FAINT, label="asked, no end recorded"))
-    legend_above(axes, handles, columns=7)
+    legend_above(axes, handles, width_in=7.0)
 
 
 def _cells(axes: Axes, shape: tuple[int, ...], first: float) -> None:
@@ -216,26 +220,34 @@ def durations(study: Study) -> Plot | None:
     rounds = study.run.rounds()
     if not len(rounds["round"]):
         return None
-    drawn = figure(3.2)
-    left, right = drawn.subplots(1, 2)
     lengths = rounds["ended_s"] - rounds["started_s"]
     unit = units.span(float(lengths.max()))
     gone = rounds["outcome"] != "aggregated"
-    colours = np.where(gone, VERMILLION, BLUE)
-    left.bar(rounds["round"], lengths / unit.factor, color=colours.tolist(), width=0.8)
-    left.set_ylabel(f"length ({unit.unit})")
-    bottom = np.zeros(len(lengths))
+    trouble = any(rounds[end].any() for end in ENDS if end != "accepted")
+    drawn = figure(3.2 if trouble else 2.4)
+    panels = drawn.subplots(1, 2 if trouble else 1, squeeze=False)[0]
+    panels[0].bar(rounds["round"], lengths / unit.factor, color=np.where(gone, VERMILLION, BLUE).tolist(), width=0.8)
+    panels[0].set_ylabel(f"length ({unit.unit})")
+    for axes in panels:
+        axes.set_xlabel("round")
+        axes.set_xlim(rounds["round"].min() - 0.7, rounds["round"].max() + 0.7)
+        whole_numbers(axes)
+    median = units.duration(float(np.median(lengths)))
+    caption = f"How long each round took, {median} in the middle"
+    caption += f"; {int(gone.sum())} were abandoned (red). " if gone.any() else ". "
+    if trouble:
+        _ends(panels[1], rounds)
+        caption = f"Left: {caption[0].lower()}{caption[1:]}Right: how the part of each client that was asked ended."
+    else:
+        caption += "Every client that was asked was accepted."
+    return Plot("durations", "Round by round", caption.strip(), svg(drawn, "durations", caption))
+
+
+def _ends(axes: Axes, rounds: Columns) -> None:
+    bottom = np.zeros(len(rounds["round"]))
     for end in ENDS:
         if rounds[end].any():
-            right.bar(rounds["round"], rounds[end], bottom=bottom, color=END_COLOURS[end], width=0.8, label=end)
+            axes.bar(rounds["round"], rounds[end], bottom=bottom, color=END_COLOURS[end], width=0.8, label=end)
             bottom = bottom + rounds[end]
-    right.set_ylabel("clients")
-    for axes in (left, right):
-        axes.set_xlabel("round")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    legend_above(right)
-    median = units.duration(float(np.median(lengths)))
-    caption = f"Left: how long each round took, {median} in the middle"
-    caption += f"; {int(gone.sum())} were abandoned (red). " if gone.any() else ". "
-    caption += "Right: how the part of each client that was asked ended."
-    return Plot("durations", "Round by round", caption, svg(drawn, "durations", caption))
+    axes.set_ylabel("clients")
+    legend_above(axes, width_in=4.0)

@@ -31,10 +31,8 @@ FAINT: Final = "#8a8a8a"
 GRID: Final = "#e4e4e4"
 NOTHING: Final = "#f4f4f4"
 
-#: For classes of devices, in alphabetical order of the classes.
+#: For classes of devices, in the order of `Study.classes`, the same in all figures.
 CLASS_COLOURS: Final = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY, BLACK, YELLOW)
-#: Markers that tell the classes apart without colour.
-CLASS_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: How a client's part in a round ended.
 END_COLOURS: Final = {
     "accepted": BLUE,
@@ -80,6 +78,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "grid.linewidth": 0.8,
     "hatch.linewidth": 0.6,
     "legend.borderaxespad": 0.0,
+    "legend.columnspacing": 1.2,
     "legend.fontsize": 9.5,
     "legend.frameon": False,
     "legend.handlelength": 1.4,
@@ -119,18 +118,41 @@ def styled() -> Any:
 def figure(height_in: float, *, width_in: float = WIDTH_IN) -> Figure:
     """An empty figure; layouts keep labels from overlapping."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    drawn = Figure(figsize=(width_in, height_in), layout="constrained")
-    drawn.get_layout_engine().set(w_pad=0.06, wspace=0.04, h_pad=0.05)
-    return drawn
+    return Figure(figsize=(width_in, height_in), layout=ConstrainedLayoutEngine(w_pad=0.06, wspace=0.04, h_pad=0.05))
 
 
-def legend_above(axes: Axes, handles: Sequence[Any] | None = None, columns: int = 5) -> None:
-    """A legend between the title and the data, where it covers nothing."""
+def whole_numbers(axes: Axes) -> None:
+    """Ticks of the x axis at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def legend_above(axes: Axes, handles: Sequence[Any] | None = None, *, width_in: float = 3.9) -> None:
+    """A legend between the title and the data, where it covers nothing, in as many rows as `width_in` needs."""
     if handles is None:
         handles = axes.get_legend_handles_labels()[0]
     if handles:
+        columns = _columns([str(handle.get_label()) for handle in handles], width_in)
         axes.legend(handles=list(handles), loc="lower left", bbox_to_anchor=(0.0, 1.01), ncols=columns)
+
+
+def legend_over(drawn: Figure, handles: Sequence[Any]) -> None:
+    """One legend above all panels of a figure."""
+    columns = _columns([str(handle.get_label()) for handle in handles], 8.0)
+    drawn.legend(handles=list(handles), loc="outside upper left", ncols=columns)
+
+
+def _columns(labels: list[str], width_in: float) -> int:
+    """Columns of a legend that fit, by the mean width of a letter, with even rows; it fills column by column."""
+    for rows in range(1, len(labels) + 1):
+        columns = -(-len(labels) // rows)
+        widest = [max(len(label) for label in labels[i : i + rows]) for i in range(0, len(labels), rows)]
+        if sum(0.08 * letters + 0.45 for letters in widest) <= width_in:
+            return columns
+    return 1
 
 
 def time_axis(axes: Axes, start_s: float, end_s: float, name: str) -> float:

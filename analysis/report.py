@@ -1,0 +1,139 @@
+"""The report of a run: one self-contained HTML page with its plots inside, that needs no network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from analysis import sheets, units
+from analysis.study import Study
+from analysis.tables import Run
+from core.records.manifest import REPORT
+from core.records.store import write_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+OUTCOMES: Final = {
+    "done": "is done",
+    "failed": "failed",
+    "interrupted": "was interrupted",
+    "running": "has not ended",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """One key figure."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def write_report(directory: Path) -> Path:
+    """Write `report.html` into a run's directory and tell its path. Raises `RecordsError`."""
+    from analysis.plots.cost import energy, spending
+    from analysis.plots.devices import batteries, temperatures
+    from analysis.plots.learning import learning
+    from analysis.plots.rounds import close_look, durations, overview
+    from analysis.plots.style import styled
+
+    study = Study(Run(directory))
+    with styled():
+        before = [learning(study)]
+        drawings = (close_look, overview, durations, spending, energy, batteries, temperatures)
+        after = [draw(study) for draw in drawings]
+    page = pages().get_template("report.html")
+    text = page.render(
+        title=f"{study.manifest.name}: report",
+        manifest=study.manifest,
+        directory=study.run.directory.resolve().name,
+        tags=tags(study),
+        outcome=OUTCOMES[study.manifest.outcome],
+        sentence=study.sentence,
+        cards=cards(study),
+        plots_before=[plot for plot in before if plot is not None],
+        plots_after=[plot for plot in after if plot is not None],
+        reached=sheets.reached(study),
+        traffic=sheets.traffic(study),
+        troubles=sheets.troubles(study),
+        costs=sheets.costs(study),
+        rounds=sheets.rounds(study),
+        host=host(study),
+        scenario=msgspec.json.format(msgspec.json.encode(study.manifest.scenario), indent=2).decode(),
+        versions=" · ".join(f"{name} {version}" for name, version in study.manifest.versions.items()),
+    )
+    path = study.run.directory / REPORT
+    write_whole(path, text.encode())
+    return path
+
+
+def pages() -> Environment:
+    """The templates; everything that is put into them is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def tags(study: Study) -> list[str]:
+    """What one wants to know of a run before its figures."""
+    manifest = study.manifest
+    world = "simulated" if manifest.world == "sim" else "real sockets"
+    if manifest.time_scale not in (0.0, 1.0):
+        world += f", {units.number(manifest.time_scale)} wall seconds a second"
+    return [world, f"seed {manifest.seed}", f"layout {manifest.layout}", _date(manifest.started)]
+
+
+def _date(text: str) -> str:
+    """A time stamp of ISO 8601 in UTC, to the minute."""
+    return f"{text[:10]} {text[11:16]} UTC" if len(text) >= 16 else text
+
+
+def cards(study: Study) -> list[Card]:
+    """The key figures."""
+    manifest, rounds = study.manifest, study.run.rounds()
+    aggregated = int((rounds["outcome"] == "aggregated").sum())
+    abandoned = len(rounds["round"]) - aggregated
+    whole, clients = sum(study.drawn_j().values()), sum(study.drawn_j(study.clients).values())
+    reference = manifest.reference
+    messages = study.run.table("messages").num_rows
+    clock = "simulated" if manifest.world == "sim" else "time of the study"
+    return [
+        Card(
+            "final accuracy",
+            units.percent(study.final_accuracy),
+            "" if reference is None else f"reference {units.percent(reference.accuracy)}",
+        ),
+        Card("rounds", units.count(aggregated), f"and {abandoned} abandoned" if abandoned else "all aggregated"),
+        Card(clock, units.duration(study.duration_s), f"{units.duration(manifest.wall_s)} of wall time"),
+        Card("delivered", units.text(study.total_bytes, "B"), f"in {units.count(messages)} messages"),
+        Card("clients' energy", units.text(clients, "J"), f"of {units.text(whole, 'J')} of all devices"),
+    ]
+
+
+def host(study: Study) -> str:
+    """The machine and the time it took, in a sentence."""
+    manifest = study.manifest
+    facts = dict(manifest.host)
+    memory = facts.pop("memory_bytes", None)
+    cores = facts.pop("cores", None)
+    parts = [str(fact) for fact in facts.values()]
+    parts = [part for part in parts if not any(part in other for other in parts if other != part)]
+    if cores is not None:
+        parts.append(f"{cores} cores")
+    if memory is not None:
+        parts.append(f"{units.text(float(memory), 'B')} of memory")
+    text = f"{units.duration(manifest.wall_s)} by the clock"
+    if manifest.wall_s > 0.0 and manifest.world == "sim":
+        text += f", {units.number(study.duration_s / manifest.wall_s)} times as fast as the study itself"
+    return f"{text}, on {', '.join(parts) or 'an unknown machine'}."
