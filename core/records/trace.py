@@ -82,6 +82,14 @@ class Block(NamedTuple):
     known: tuple[int, int, int]
 
 
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks one after the other as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    columns = (np.concatenate([block[i] for block in blocks]) for i in range(len(Block._fields) - 1))
+    return Block(*columns, blocks[-1].known)
+
+
 class TraceDigest:
     """The incremental hash: `encode` rows to a block, and `commit` it once it is stored."""
 
