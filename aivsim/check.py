@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import click
@@ -16,7 +16,6 @@ import numpy as np
 
 from aivsim import show
 from aivsim.errors import InputWrong
-from aivsim.scenarios import loaded
 from analysis import units
 from core.compute import Shard
 from core.devices import Work
@@ -46,13 +45,12 @@ class Cost(NamedTuple):
         return self.transfers_s + self.training_s
 
 
-def check_command(name: str, *, seed: int | None, settings: Sequence[str]) -> None:
+def check_command(scenario: Scenario) -> None:
     """Print what the run would be. Raises `InputWrong`."""
-    scenario = loaded(name, settings, seed)
     try:
         built = study(scenario)
     except ValueError as error:
-        raise InputWrong(f"{name}: {error}") from None
+        raise InputWrong(str(error)) from None
     click.secho(scenario.name, bold=True, nl=False)
     click.echo(f", seed {scenario.seed}: {scenario.description or 'no description'}")
     _places(scenario)

@@ -97,9 +97,13 @@ def run(
 @_settings
 def check(scenario: str, seed: int | None, settings: tuple[str, ...]) -> None:
     """Validate a scenario, and print what the run would be."""
+    from aivsim.scenarios import loaded
+
+    # First what is quickly said: the check itself loads the numerics.
+    found = loaded(scenario, settings, seed)
     from aivsim.check import check_command
 
-    check_command(scenario, seed=seed, settings=settings)
+    check_command(found)
 
 
 @cli.command()
@@ -142,11 +146,12 @@ def report(directories: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("first", type=_DIRECTORY, metavar="A")
 @click.argument("second", type=_DIRECTORY, metavar="B")
-def compare(first: Path, second: Path) -> None:
+@click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the comparison as an HTML page too.")
+def compare(first: Path, second: Path, out: Path | None) -> None:
     """Put two runs side by side."""
     from aivsim.commands import compare_command
 
-    compare_command(first, second)
+    compare_command(first, second, out=out)
 
 
 @cli.command()

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from aivsim.errors import Failed, InputWrong
-
-if TYPE_CHECKING:
-    from analysis.study import Study
 
 
 def run_command(
@@ -28,7 +25,7 @@ def run_command(
     """Run a scenario and print what came out. Raises `InputWrong` and `Failed`."""
     from aivsim.runs import CannotBegin, RunFailed, run
     from aivsim.scenarios import explained
-    from analysis.study import Study
+    from analysis.summary import summary
     from core.records import RecordsError
     from core.scenario import ScenarioError
 
@@ -45,7 +42,8 @@ def run_command(
             quiet=quiet,
             report=report,
         )
-        _summary(Study(found))
+        for line in summary(found.directory):
+            click.echo(line)
     except ScenarioError as error:
         raise InputWrong(explained(error)) from None
     except CannotBegin as error:
@@ -67,46 +65,9 @@ def _writable(out: Path) -> None:
         raise InputWrong(f"--out {out}: is not empty; a run needs a new or empty folder")
 
 
-def _summary(study: Study) -> None:
-    """What came out, and where it is."""
-    from aivsim import show
-    from analysis import units
-    from core.records.manifest import REPORT
-
-    manifest, directory = study.manifest, study.run.directory
-    click.secho(study.sentence, bold=True)
-    pairs = [
-        ("traffic", f"{units.count(len(study.run.messages()['size_bytes']))} messages, {_bytes(study)}"),
-        ("energy", f"{_joules(study)} drawn by the clients' devices"),
-        ("here", f"{units.duration(manifest.wall_s)} on this machine"),
-        ("trace_sha256", manifest.trace_sha256 or "none"),
-        ("model_sha256", manifest.model_sha256 or "none"),
-    ]
-    reference = manifest.reference
-    if reference is not None:
-        accuracy = f"{study.final_accuracy:.3f}, reference {reference.accuracy:.3f} ({reference.source})"
-        pairs.insert(0, ("accuracy", accuracy))
-    report = directory / REPORT
-    pairs.append(("report" if report.exists() else "records", str(report if report.exists() else directory)))
-    show.facts(pairs)
-
-
-def _bytes(study: Study) -> str:
-    from analysis import units
-
-    return units.text(study.total_bytes, "B")
-
-
-def _joules(study: Study) -> str:
-    from analysis import units
-
-    return units.text(sum(study.drawn_j(study.clients).values()), "J")
-
-
 def report_command(directories: Sequence[Path]) -> None:
     """Write the reports of runs from their records. Raises `InputWrong`."""
     from analysis.report import write_report
-
     from core.records import RecordsError
 
     for directory in directories:
@@ -116,45 +77,22 @@ def report_command(directories: Sequence[Path]) -> None:
             raise InputWrong(str(error)) from None
 
 
-def compare_command(first: Path, second: Path) -> None:
-    """Print the figures of two runs side by side. Raises `InputWrong`."""
-    from aivsim import show
-    from analysis.study import Study
-    from analysis.tables import Run
+def compare_command(first: Path, second: Path, *, out: Path | None) -> None:
+    """Print two runs side by side, and write the page of the comparison if asked. Raises `InputWrong` and `Failed`."""
+    from analysis.compare import compare, write_comparison
     from core.records import RecordsError
 
     try:
-        figures = [_figures(Study(Run(directory))) for directory in (first, second)]
+        comparison = compare(first, second)
+        for line in comparison.lines():
+            click.echo(line)
     except RecordsError as error:
         raise InputWrong(str(error)) from None
-    rows = [(name, a, b, "same" if a == b else "") for (name, a), (_, b) in zip(*figures, strict=True)]
-    show.table(("", str(first), str(second), ""), rows)
-
-
-def _figures(study: Study) -> list[tuple[str, str]]:
-    """What two runs are compared by."""
-    from analysis import units
-
-    manifest = study.manifest
-    rounds = study.run.rounds()
-    taken = int(rounds["accepted"].sum())
-    return [
-        ("scenario", manifest.name),
-        ("world", manifest.world),
-        ("seed", str(manifest.seed)),
-        ("outcome", manifest.outcome),
-        ("rounds", units.count(len(rounds["round"]))),
-        ("updates taken", units.count(taken)),
-        ("late or lost", units.count(int(rounds["late"].sum() + rounds["lost"].sum()))),
-        ("final accuracy", f"{study.final_accuracy:.4f}"),
-        ("time of the study", units.duration(study.duration_s)),
-        ("messages", units.count(len(study.run.messages()["size_bytes"]))),
-        ("bytes", units.count(study.total_bytes)),
-        ("energy of the clients", _joules(study)),
-        ("wall time", units.duration(manifest.wall_s)),
-        ("model_sha256", (manifest.model_sha256 or "none")[:16]),
-        ("trace_sha256", (manifest.trace_sha256 or "none")[:16]),
-    ]
+    if out is not None:
+        try:
+            click.echo(f"\n{write_comparison(comparison, out)}")
+        except RecordsError as error:
+            raise Failed(str(error)) from None
 
 
 def verify_command(directory: Path) -> bool:

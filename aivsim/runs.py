@@ -34,7 +34,8 @@ from core.records import (
     write_manifest,
 )
 from core.records.manifest import MODEL
-from core.scenario import Scenario, find, load
+from core.records.store import write_whole
+from core.scenario import Scenario, dumps, find, load
 from core.wire import Payload
 
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ def run(
         if world == "sim":
             _simulate(found, directory, shown)
         else:
-            arguments = [*(part for setting in settings for part in ("--set", setting))]
-            if seed is not None:
-                arguments += ["--set", f"seed={seed}"]
-            _run_real(found, directory, shown, ["--scenario", str(path), *arguments], processes)
+            _run_real(found, directory, shown, processes)
         if report:
             from analysis.report import write_report
 
@@ -290,15 +288,15 @@ def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
 # Real sockets.
 
 
-def _run_real(
-    scenario: Scenario, directory: Path, shown: Display, node_arguments: Sequence[str], processes: int | None
-) -> None:
+def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: int | None) -> None:
     from real_runtime.launcher import run as launch
     from real_runtime.progress import Progress
 
     shown.phase("dealing the data")
     deployment = _build(scenario, "real").deployment
     ledger = _open(scenario, "real", directory, None)
+    # The nodes read what this run has resolved: whatever it extends or overrides, from wherever they start.
+    shared = directory / "nodes" / "scenario.yaml"
     last_s = 0.0
 
     def on_progress(progress: Progress) -> None:
@@ -318,10 +316,11 @@ def _run_real(
     with _ending(ledger, lambda: last_s):
         ledger.phase("set-up")
         shown.phase("running on sockets")
+        write_whole(shared, dumps(scenario).encode())
         outcome = asyncio.run(
             launch(
                 deployment,
-                node_arguments=node_arguments,
+                node_arguments=["--scenario", str(shared.resolve())],
                 processes=processes or scenario.real.processes or os.cpu_count() or 1,
                 directory=directory,
                 writer=ledger.writer,

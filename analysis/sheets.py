@@ -27,7 +27,7 @@ class Sheet:
     bars: tuple[float, ...] = ()
 
 
-def _sheet(
+def sheet(
     heads: Sequence[str], rows: Sequence[tuple[str, ...]], *, text: int = 1, title: str = "", note: str = ""
 ) -> Sheet:
     """A table whose first `text` columns are words."""
@@ -47,7 +47,7 @@ def reached(study: Study) -> Sheet | None:
     if not rows:
         return None
     note = "When a model first had this accuracy; bytes delivered and energy drawn by the clients until then."
-    return _sheet(("accuracy", "round", "time", "bytes", "energy"), rows, note=note)
+    return sheet(("accuracy", "round", "time", "bytes", "energy"), rows, note=note)
 
 
 def traffic(study: Study) -> Sheet | None:
@@ -71,9 +71,12 @@ def traffic(study: Study) -> Sheet | None:
         for i in order
     ]
     heads = ("type", "messages", "bytes", "mean size", "median delay")
-    sheet = _sheet(heads, cells, note="Bars: bytes. A frame's bytes are those on a socket before TLS.")
+    note = "Bars: bytes. A frame's bytes are those on a socket before TLS."
+    if study.manifest.world == "real":
+        note += " A delay is the difference of two nodes' clocks, which may be off by milliseconds of the wall."
+    listed = sheet(heads, cells, note=note)
     largest = float(sizes.max()) or 1.0
-    return dataclasses.replace(sheet, bars=tuple(100.0 * float(sizes[i]) / largest for i in order))
+    return dataclasses.replace(listed, bars=tuple(100.0 * float(sizes[i]) / largest for i in order))
 
 
 def troubles(study: Study) -> list[Sheet]:
@@ -88,7 +91,7 @@ def troubles(study: Study) -> list[Sheet]:
             )
         ]
         found.append(
-            _sheet(("time", "actor", "fault", "detail"), rows, text=4, title="Faults", note=_more(faults["kind"]))
+            sheet(("time", "actor", "fault", "detail"), rows, text=4, title="Faults", note=_more(faults["kind"]))
         )
     lost = study.run.columns("undelivered")
     if len(lost["reason"]):
@@ -99,7 +102,7 @@ def troubles(study: Study) -> list[Sheet]:
             (kind, reason, units.count(len(sizes)), units.text(sum(sizes), "B"))
             for (kind, reason), sizes in sorted(groups.items())
         ]
-        found.append(_sheet(("type", "reason", "messages", "bytes"), rows, text=2, title="Messages not delivered"))
+        found.append(sheet(("type", "reason", "messages", "bytes"), rows, text=2, title="Messages not delivered"))
     return found
 
 
@@ -118,7 +121,13 @@ def costs(study: Study) -> list[Sheet]:
                 run["phase"], run["wall_s"].tolist(), run["cpu_s"].tolist(), run["peak_rss_bytes"].tolist(), strict=True
             )
         ]
-        found.append(_sheet(("phase", "by the clock", "processor", "memory, at most"), rows, title="By phase"))
+        found.append(
+            sheet(
+                ("phase", "by the clock", "processor", "memory, at most"),
+                rows,
+                title="By phase, in the process that ran the study",
+            )
+        )
     nodes = study.run.columns("host_nodes")
     if len(nodes["process"]):
         cells: list[tuple[str, ...]] = [
@@ -142,7 +151,7 @@ def costs(study: Study) -> list[Sheet]:
             "handshakes",
             "reconnections",
         )
-        found.append(_sheet(heads, cells, title="By process", note=_more(nodes["process"])))
+        found.append(sheet(heads, cells, title="By process", note=_more(nodes["process"])))
     overruns = _overruns(study)
     return [*found, overruns] if overruns is not None else found
 
@@ -170,7 +179,7 @@ def _overruns(study: Study) -> Sheet | None:
     note = "Jobs that this machine computed more slowly than the device that it stands for; times by the wall clock."
     if not cells:
         note = "This machine was never slower than a device that it stands for."
-    return _sheet(heads, cells, title="Overruns", note=note)
+    return sheet(heads, cells, title="Overruns", note=note)
 
 
 def rounds(study: Study) -> Sheet | None:
@@ -191,4 +200,4 @@ def rounds(study: Study) -> Sheet | None:
         )
         for i, number in enumerate(rows["round"].tolist())
     ]
-    return _sheet(("round", "began", "length", *counted, "accuracy", "outcome"), cells, text=0)
+    return sheet(("round", "began", "length", *counted, "accuracy", "outcome"), cells, text=0)

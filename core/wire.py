@@ -81,6 +81,8 @@ class ArrayDict(Payload, Mapping[str, npt.NDArray[Any]]):
                 array = array.astype(array.dtype.newbyteorder("<"))
             if array.dtype.str not in DTYPES:
                 raise TypeError(f"array {name!r} has dtype {array.dtype}, which cannot cross the wire")
+            if array.ndim > MAX_DIMENSIONS:
+                raise TypeError(f"array {name!r} has {array.ndim} dimensions; at most {MAX_DIMENSIONS} cross the wire")
             if array.flags.writeable or not array.flags.c_contiguous:
                 array = array.copy() if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
                 array.flags.writeable = False
@@ -253,7 +255,10 @@ class Codec:
             nbytes = Spec(dtype, tuple(shape)).nbytes
             if self._at + nbytes > len(self._body):
                 raise WireError("truncated", f"array {name!r} needs {nbytes} bytes more than the body holds")
-            array = np.frombuffer(self._body[self._at : self._at + nbytes], dtype=dtype).reshape(shape)
+            buffer = self._body[self._at : self._at + nbytes]
+            if dtype == "|b1" and nbytes and np.frombuffer(buffer, np.uint8).max() > 1:
+                raise WireError("malformed", f"array {name!r} of truth values holds others than 0 and 1")
+            array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
             array.flags.writeable = False
             self._at += nbytes
             arrays[name] = array

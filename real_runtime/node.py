@@ -31,11 +31,14 @@ from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed,
 
 
 def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
-    """The deployment that a scenario describes."""
-    from core.scenario import load
+    """The deployment that a scenario describes; raises `click.UsageError`."""
+    from core.scenario import ScenarioError, load
     from core.scenario.build import study
 
-    return study(load(name, settings), world="real").deployment
+    try:
+        return study(load(name, settings), world="real").deployment
+    except (ScenarioError, ValueError, OSError) as error:
+        raise click.UsageError(f"--scenario {name}: {error}") from None
 
 
 #: Seconds between two times that records go to the disk.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Up to so many devices get a line each.
-MOST_LINES = 24
+MOST_LINES: Final = 24
+#: Devices of a class from which its median and band are taken; of more, evenly chosen ones.
+_MOST_SAMPLED: Final = 2000
 
 
 class Series(NamedTuple):
@@ -89,7 +91,7 @@ def temperatures(study: Study) -> Plot | None:
 def _lines(found: dict[str, Series]) -> str:
     if len(found) <= MOST_LINES:
         return "A line is one device, its colour its class."
-    return "The line is the median of a class of devices; its band holds the middle half of them."
+    return f"A line is the median of a class of devices (of up to {_MOST_SAMPLED}); its band holds the middle half."
 
 
 def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> list[Any]:
@@ -106,7 +108,8 @@ def _draw(axes: Axes, study: Study, found: dict[str, Series]) -> list[Any]:
                     found[name].time_s / factor, found[name].value, color=colour, linewidth=1.3, alpha=0.85
                 )
         else:
-            values = np.array([np.interp(grid, found[name].time_s, found[name].value) for name in names])
+            sample = names[:: -(-len(names) // _MOST_SAMPLED)]
+            values = np.array([np.interp(grid, found[name].time_s, found[name].value) for name in sample])
             low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
             axes.fill_between(grid / factor, low, high, color=colour, alpha=0.18, linewidth=0.0)
             (line,) = axes.plot(grid / factor, median, color=colour)

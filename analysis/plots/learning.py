@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import units
-from analysis.plots.style import BLUE, FAINT, VERMILLION, Plot, clock, figure, svg, time_axis
+from analysis.plots.style import BLUE, FAINT, VERMILLION, Plot, clock, figure, legend_over, svg, time_axis
 from analysis.study import Floats, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 def learning(study: Study) -> Plot | None:
@@ -22,7 +23,8 @@ def learning(study: Study) -> Plot | None:
         return None
     drawn = draw_learning([(study, "", BLUE)])
     final = units.percent(study.final_accuracy)
-    caption = f"The model after each round on the pooled held-out examples; it ends at {final}."
+    every = "each round" if len(curve.round) == len(study.run.rounds()["round"]) else "the rounds with a dot"
+    caption = f"The model after {every} on the pooled held-out examples; it ends at {final}."
     reference = study.manifest.reference
     if reference is not None:
         caption += f" Dashed: the reference, {units.percent(reference.accuracy)} ({reference.source})."
@@ -31,17 +33,20 @@ def learning(study: Study) -> Plot | None:
 
 
 def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
-    """Curves of one or more runs (study, name, colour) in two panels."""
+    """Curves of one or more runs (study, name, colour) in two panels; of one run with its reference and rounds."""
     from matplotlib.ticker import MaxNLocator
 
     drawn = figure(3.3)
     left, right = drawn.subplots(1, 2)
     longest_s = max(study.duration_s for study, _, _ in studies)
-    factor = time_axis(left, 0.0, longest_s, clock(studies[0][0].manifest.world))
-    time_axis(right, 0.0, longest_s, clock(studies[0][0].manifest.world))
+    worlds = {study.manifest.world for study, _, _ in studies}
+    name_of_time = clock(worlds.pop() if len(worlds) == 1 else "real")
+    factor = time_axis(left, 0.0, longest_s, name_of_time)
+    time_axis(right, 0.0, longest_s, name_of_time)
+    lines = []
     for i, (study, name, colour) in enumerate(studies):
-        dashes = ("-", (0, (4, 2)))[i % 2] if len(studies) > 1 else "-"
-        _line(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, colour, name, dashes)
+        dashes = "-" if i == 0 else (0, (4, 2))
+        lines += _line(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, colour, name, dashes)
         _line(right, study.curve.time_s / factor, study.curve.loss, colour, name, dashes)
     left.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     left.yaxis.set_major_formatter("{x:g}")
@@ -49,22 +54,22 @@ def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
     right.set_title("Loss on held-out examples")
     _accuracy_limits(left, studies)
     right.set_ylim(bottom=0.0)
-    _rug(left, studies[0][0], factor)
-    _rug(right, studies[0][0], factor)
-    if len(studies) == 1:
-        study = studies[0][0]
-        _reference(left, study)
-        _end(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, units.percent(study.final_accuracy))
-        _end(right, study.curve.time_s / factor, study.curve.loss, None)
-    else:
-        left.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+    if len(studies) > 1:
+        legend_over(drawn, lines)
+        return drawn
+    study = studies[0][0]
+    _reference(left, study)
+    _end(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, units.percent(study.final_accuracy))
+    _end(right, study.curve.time_s / factor, study.curve.loss, None)
+    for axes in (left, right):
+        _rug(axes, study, factor)
     return drawn
 
 
-def _line(axes: Axes, x: Floats, y: Floats, colour: str, name: str, dashes: object) -> None:
+def _line(axes: Axes, x: Floats, y: Floats, colour: str, name: str, dashes: object) -> list[Line2D]:
     known = np.isfinite(y)
     marker = "o" if known.sum() <= 60 else ""
-    axes.plot(x[known], y[known], color=colour, linestyle=dashes, marker=marker, markersize=3.5, label=name)
+    return axes.plot(x[known], y[known], color=colour, linestyle=dashes, marker=marker, markersize=3.5, label=name)
 
 
 def _accuracy_limits(axes: Axes, studies: list[tuple[Study, str, str]]) -> None:
@@ -101,16 +106,18 @@ def _end(axes: Axes, x: Floats, y: Floats, text: str | None) -> None:
     if not len(known):
         return
     at = known[-1]
-    above = text is None
+    low, high = axes.get_ylim()
+    above = (y[at] - low) / (high - low) < 0.88
     axes.annotate(
         text or f"{y[at]:.3g}",
         (x[at], y[at]),
-        xytext=(0, 8 if above else -16),
+        xytext=(0, 9 if above else -17),
         textcoords="offset points",
         ha="right",
         color=BLUE,
         fontsize=10,
         fontweight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
     )
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 40
 #: Rounds looked at closely.
 CLOSE: Final = 3
+#: Rows of pixels of an image; of more clients, evenly chosen ones are shown.
+_MOST_PIXELS: Final = 1500
 _SPANS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "selected": ("in the round, waiting", {"color": "#dddddd"}),
     "receiving": ("receiving", {"color": SKY}),
@@ -157,6 +159,9 @@ def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> N
     from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
     from matplotlib.patches import Patch
 
+    count = len(ends)
+    chosen = np.linspace(0, count - 1, min(count, _MOST_PIXELS)).astype(np.int64)
+    ends, seconds = ends[chosen], seconds[chosen]
     accepted = np.where(ends == 0, seconds, np.nan)
     known = accepted[np.isfinite(accepted)]
     unit = units.span(float(known.max()) if len(known) else 1.0)
@@ -170,7 +175,7 @@ def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> N
             pixels[ends == i] = to_rgb(END_COLOURS[end])
     pixels[ends == -2] = to_rgb(FAINT)
     first = float(numbers[0])
-    extent = (first - 0.5, first - 0.5 + len(numbers), len(ends) - 0.5, -0.5)
+    extent = (first - 0.5, first - 0.5 + len(numbers), count - 0.5, -0.5)
     axes.imshow(pixels, aspect="auto", interpolation="nearest", extent=extent)
     axes.grid(visible=False)
     for side in ("left", "bottom"):

@@ -5,7 +5,6 @@ Okabe and Ito, "Color Universal Design" (2008): eight colours that stay apart fo
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 import re
@@ -173,7 +172,7 @@ def svg(drawn: Figure, key: str, description: str) -> str:
     """The figure as an SVG element for a page: the same bytes for the same figure; ids do not meet other figures'."""
     sink = io.StringIO()
     # Without a date, and with the salt above, nothing in it depends on when or where it was drawn.
-    drawn.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawn.savefig(sink, format="svg", dpi=144, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = sink.getvalue()
     text = text[text.index("<svg") :].strip()
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
@@ -184,10 +183,3 @@ def svg(drawn: Figure, key: str, description: str) -> str:
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", text, count=1)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return text.replace("<svg ", f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{label}" ', 1)
-
-
-def png_data(drawn: Figure, dpi: int = 144) -> str:
-    """The figure as a data address of a PNG, for what is too dense for SVG."""
-    sink = io.BytesIO()
-    drawn.savefig(sink, format="png", dpi=dpi, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(sink.getvalue()).decode()

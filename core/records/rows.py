@@ -197,12 +197,12 @@ class HostNodeRow(Row, frozen=True, kw_only=True):
 
 
 class HostRunRow(Row, frozen=True, kw_only=True):
-    """What a phase of the run cost on this machine."""
+    """What a phase of the run cost the process that ran it; the nodes of the real world stand in `host_nodes`."""
 
     table: ClassVar[str] = "host_run"
     phase: Annotated[str, Meta(description="Name of the phase.")]
     wall_s: Annotated[float, Meta(description="By the clock, s.")]
-    cpu_s: Annotated[float, Meta(description="Processor time of all processes, s.")]
+    cpu_s: Annotated[float, Meta(description="Processor time of the process, s.")]
     peak_rss_bytes: Annotated[int, Meta(description="Largest resident memory so far.")]
 
 

@@ -86,8 +86,15 @@ def joined(blocks: Sequence[Block]) -> Block:
     """Blocks one after the other as one."""
     if len(blocks) == 1:
         return blocks[0]
-    columns = (np.concatenate([block[i] for block in blocks]) for i in range(len(Block._fields) - 1))
-    return Block(*columns, blocks[-1].known)
+    return Block(
+        np.concatenate([block.sent_s for block in blocks]),
+        np.concatenate([block.delivered_s for block in blocks]),
+        np.concatenate([block.sender for block in blocks]),
+        np.concatenate([block.receiver for block in blocks]),
+        np.concatenate([block.type for block in blocks]),
+        np.concatenate([block.size_bytes for block in blocks]),
+        blocks[-1].known,
+    )
 
 
 class TraceDigest:

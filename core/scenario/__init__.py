@@ -3,8 +3,8 @@
 Importing this takes no JAX; `core.scenario.build` does.
 """
 
-from core.scenario.load import find, load, parse
+from core.scenario.load import dumps, find, load, parse
 from core.scenario.problems import Problem, ScenarioError
 from core.scenario.schema import Scenario
 
-__all__ = ["Problem", "Scenario", "ScenarioError", "find", "load", "parse"]
+__all__ = ["Problem", "Scenario", "ScenarioError", "dumps", "find", "load", "parse"]

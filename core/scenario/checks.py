@@ -188,6 +188,8 @@ def _device_total(s: Scenario) -> Iterator[Finding]:
 def _participants(s: Scenario) -> Iterator[Finding]:
     """min_participants <= max_participants <= devices."""
     total = sum(group.count for group in s.devices)
+    if not total:
+        return
     least = s.training.min_participants
     most: int | None = None
     with contextlib.suppress(Unreadable):

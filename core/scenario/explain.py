@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from types import NoneType
-from typing import Annotated, Any, cast, get_args, get_origin
+from typing import Annotated, Any, Final, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -21,11 +21,14 @@ from core.scenario.problems import Problem
 from core.scenario.schema import CHECKS, Scenario
 from core.scenario.tree import Node
 
+#: Errors of one scenario that are explained; more help nobody.
+MAX_EXPLAINED: Final = 100
+
 
 def problems_of(error: ValidationError, root: Node) -> list[Problem]:
     """All problems of the scenario `root`, which pydantic has refused with `error`."""
     problems: list[Problem] = []
-    for detail in error.errors(include_url=False):
+    for detail in error.errors(include_url=False)[:MAX_EXPLAINED]:
         if detail["type"] == CHECKS:
             return [_located(finding, root) for finding in detail["ctx"]["findings"]]
         path = tuple(part for part in detail["loc"] if part != "[key]")

@@ -6,6 +6,7 @@ All that is wrong comes out at once, as a `ScenarioError`.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,11 @@ def load(
 def parse(data: Mapping[str, Any], origin: str = "scenario") -> Scenario:
     """A scenario from plain data, such as `Scenario.resolved()` gives. Raises `ScenarioError`."""
     return _validated(_from_plain(data, Place(origin)), [])
+
+
+def dumps(scenario: Scenario) -> str:
+    """A file's text that loads as an equal scenario anywhere: nothing is left to other files or overrides."""
+    return json.dumps(scenario.resolved(), indent=2, ensure_ascii=False) + "\n"
 
 
 def find(name: str | Path, directories: Sequence[Path] = ()) -> Path:
@@ -118,9 +124,9 @@ def _read(path: Path, directories: Sequence[Path], chain: tuple[Path, ...], prob
     if not isinstance(extends.value, str):
         problems.append(wrong)
         return root
-    beside = path.parent / extends.value
+    beside = (path.parent / extends.value, path.parent / f"{extends.value}.yaml")
     try:
-        base = beside if beside.is_file() else find(extends.value, directories)
+        base = next((file for file in beside if file.is_file()), None) or find(extends.value, directories)
     except ScenarioError as error:
         first = error.problems[0]
         problems.append(dataclasses.replace(wrong, accepted=first.accepted, hint=first.hint))

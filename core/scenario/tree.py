@@ -78,7 +78,7 @@ class Node:
     def shown(self) -> str:
         """The value in a few characters, as it would be written."""
         if isinstance(self.value, dict):
-            return f"a map with {len(self.value)} keys" if self.value else "an empty map"
+            return f"a map of {len(self.value)}" if self.value else "an empty map"
         if isinstance(self.value, list):
             if any(isinstance(node.value, dict | list) for node in self.value) or len(self.value) > 5:
                 return f"a list of {len(self.value)}"
@@ -133,7 +133,7 @@ def parse(text: str, origin: str, *, lines: bool = True) -> tuple[Node, list[Pro
         raise Unusable(Problem(origin, line, hint=f"not valid YAML: {why}")) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if lines else None
-        hint = f"the character U+{ord(error.character):04X} is not valid in YAML"
+        hint = f"the character U+{error.character:04X} is not valid in YAML"
         raise Unusable(Problem(origin, line, hint=hint)) from None
 
 

@@ -1,0 +1,153 @@
+"""The schema: its names are those of the rooms, its checks across keys, its JSON Schema."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from core.data import PARTITIONS as DEALT
+from core.data import dataset, datasets
+from core.learning import fedavg
+from core.models import models, zoo
+from core.scenario import Scenario, ScenarioError, names, parse
+from core.scenario.explain import _paths, _type_at, _unwrapped
+
+GROUP = {"name": "phone", "count": 4, "device": "phone_mid", "link": "wifi_home"}
+SMALL: dict[str, Any] = {"training": {"rounds": 3}, "devices": [GROUP]}
+
+
+def refused(**changes: Any) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        parse({**SMALL, **changes})
+    return [f"{problem.key}: {problem.hint} / {problem.accepted}" for problem in caught.value.problems]
+
+
+def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
+    assert set(names.MODELS) == set(models())
+    for name, options in names.MODELS.items():
+        parameters = inspect.signature(getattr(zoo, name)).parameters
+        assert set(options) == set(parameters) - {"input_shape", "classes"}
+    assert set(names.PARTITIONS) == set(DEALT)
+    assert set(names.DATASETS) == set(datasets())
+    for name, facts in names.DATASETS.items():
+        found = dataset(name)
+        assert found.client is not None
+        assert facts == (len(found.y), int(found.client.max()) + 1)
+    parameters = inspect.signature(fedavg).parameters
+    assert set(names.ALGORITHMS["fedavg"]) == set(parameters) - {"model", "batch_size", "server_learning_rate"}
+
+
+def test_reading_a_scenario_takes_no_numerics() -> None:
+    code = "import sys, core.scenario; print({'jax', 'flax', 'optax', 'simpy', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_key_has_a_description() -> None:
+    for path in _paths():
+        found = _type_at(path[:-1])
+        if found is None:  # below a list or map, which _paths does not number
+            continue
+        section = _unwrapped(found[0])[0]
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            assert section.model_fields[path[-1]].description, path
+            assert section.__doc__
+
+
+def test_a_scenario_is_frozen_and_checked_in_python_too() -> None:
+    found = Scenario.model_validate(SMALL)
+    with pytest.raises(ValueError, match="frozen"):
+        found.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValueError, match=r"training\.min_participants"):
+        Scenario.model_validate({**SMALL, "training": {"rounds": 3, "min_participants": 5}})
+
+
+def test_defaults_stand_for_all_devices() -> None:
+    found = parse(SMALL)
+    assert (found.clients, found.max_participants, found.device_count) == (4, 4, 4)
+    assert found.device_names == ("phone-0", "phone-1", "phone-2", "phone-3")
+    assert found.actor_names[:2] == ("coordinator", "evaluator")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"training": {"rounds": 1, "max_participants": 5}}, "training.max_participants:  / a whole number up to 4"),
+        ({"training": {"rounds": 1, "min_participants": 3, "max_participants": 2}}, "up to max_participants, 2"),
+        ({"devices": [{**GROUP, "count": 15}]}, "devices: digits has 14 natural clients, asked for are 15 clients"),
+        ({"data": {"clients": 3}}, "data.clients:  / null, or a whole number from 4, the number of devices"),
+        ({"data": {"clients": 15}}, "data.clients: digits has 14 natural clients"),
+        ({"data": {"partition": "iid", "clients": 1798}}, "digits has 1797 examples"),
+        ({"data": {"partition": "dirichlet", "clients": 180}}, "at least 10 for each client"),
+        ({"data": {"test_fraction": 0}}, "data.test_fraction: the evaluator would have no examples"),
+        ({"devices": [GROUP, GROUP]}, "devices.1.name: an earlier group has this name"),
+        ({"devices": [GROUP, {**GROUP, "name": "phone-2"}]}, "devices.1.name: an actor has this name"),
+        ({"devices": [{**GROUP, "name": "evaluator"}]}, "devices.0.name: an actor has this name"),
+        ({"devices": [{**GROUP, "count": 999_999}, {**GROUP, "name": "b", "count": 2}]}, "there are 1000001"),
+        ({"devices": [{**GROUP, "link": "wifi"}]}, 'devices.0.link: did you mean "wifi_home"?'),
+        ({"devices": [{**GROUP, "device": "phone"}]}, "devices.0.device: did you mean "),
+        ({"devices": [{**GROUP, "region": "Europe"}]}, 'devices.0.region: did you mean "europe"?'),
+        (
+            {"devices": [{**GROUP, "device": "laptop", "link": "lte_good"}]},
+            "lte_good is cellular, for which a laptop has",
+        ),
+        ({"coordinator": {"device": "serve", "link": "datacentre"}}, 'coordinator.device: did you mean "server"?'),
+        ({"evaluator": {"device": "gateway", "link": "fixed"}}, "evaluator.link: "),
+        ({"devices": [{**GROUP, "region": "moon"}], "network": {"region_delays": {"moon": {"moon": 0}}}}, "no delay"),
+        ({"links": {"wifi_home": {"kind": "wifi", "latency": 0, "up": 1, "down": 1}}}, "the catalogue has wifi_home"),
+        ({"profiles": {"server": {"base": "server"}}}, "profiles.server: the catalogue has server already"),
+        ({"profiles": {"own": {"base": "sever"}}}, 'profiles.own.base: did you mean "server"?'),
+        ({"profiles": {"own": {"base": "server", "battery": 1}}}, "server has no battery"),
+        ({"profiles": {"own": {"base": "server", "max_power": 1}}}, "max_w is 1.0; at least idle_w"),
+        ({"model": {"options": {"hidden": 3}}}, "softmax takes no options"),
+        ({"model": {"name": "cnn", "options": {"hiden": 3}}}, 'model.options.hiden: did you mean "hidden"?'),
+        ({"training": {"rounds": 1, "options": {"momentun": 0.9}}}, 'did you mean "momentum"?'),
+        ({"model": {"name": "none.py:make"}}, "model.name: there is no file none.py"),
+        ({"faults": [{"kind": "crash", "target": "phone-4", "at": 1}]}, "phone-0 to phone-3"),
+        ({"faults": [{"kind": "crash", "target": "phone-01", "at": 1}]}, "faults.0.target"),
+        ({"faults": [{"kind": "crash", "target": "fone", "at": 1}]}, 'did you mean "phone"?'),
+        ({"evaluator": None, "faults": [{"kind": "crash", "target": "evaluator", "at": 1}]}, "faults.0.target"),
+        (
+            {"random_faults": [{"kind": "crash", "targets": "phone-0", "rate_per_hour": 1, "mean_duration": 1}]},
+            "random_faults.0.targets",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_named(changes: dict[str, Any], says: str) -> None:
+    assert any(says in line for line in refused(**changes))
+
+
+def test_a_check_does_not_hide_behind_an_unrelated_mistake() -> None:
+    lines = refused(seed="x", devices=[{**GROUP, "count": "many"}, {**GROUP, "name": "b", "link": "wifi"}])
+    assert [line.partition(":")[0] for line in lines] == ["seed", "devices.0.count", "devices.1.link"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"partition": "iid"}, "devices": [{**GROUP, "count": 1797}]},
+        {"data": {"clients": 14}},
+        {"evaluator": None, "data": {"test_fraction": 0}},
+        {"training": {"rounds": 1, "min_participants": 4, "max_participants": 4}},
+        {"devices": [GROUP, {**GROUP, "name": "phone-x"}]},
+        {"faults": [{"kind": "crash", "target": target, "at": 0} for target in ("phone", "phone-3", "coordinator")]},
+        {"links": {"own": {"kind": "wifi", "latency": "1 ms", "up": "1 MB/s", "down": "1 MB/s"}}},
+        {"links": {}, "profiles": {}, "model": {"options": None}},
+        {"devices": [{**GROUP, "region": "moon"}], "network": {"region_delays": {"moon": {"europe": "1.3 s"}}}},
+        {"model": {"name": "my.models:make", "options": {"sizes": [1, 2], "bias": True, "act": "relu"}}},
+    ],
+)
+def test_what_fits_together_comes_back_from_its_resolved_form(changes: dict[str, Any]) -> None:
+    found = parse({**SMALL, **changes})
+    assert parse(found.resolved()) == found
+
+
+def test_options_are_hashable_once_read() -> None:
+    found = parse({**SMALL, "model": {"name": "cnn", "options": {"features": [4, 8]}}})
+    assert found.model.options == {"features": (4, 8)}
+    hash(tuple(found.model.options.items()))
