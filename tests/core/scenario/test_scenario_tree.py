@@ -128,19 +128,13 @@ _TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 _SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(allow_nan=False) | _TEXT
 
 
+_KEYS = _TEXT.filter(lambda key: key != "<<")
+_FLAT = st.lists(_SCALARS, max_size=3) | st.dictionaries(_KEYS, _SCALARS, max_size=3)
+_NESTED = _SCALARS | _FLAT | st.lists(_FLAT, max_size=3) | st.dictionaries(_KEYS, _FLAT, max_size=3)
+
+
 @settings(deadline=None)
-@given(
-    st.dictionaries(
-        _TEXT.filter(lambda key: key != "<<"),
-        st.recursive(
-            _SCALARS,
-            lambda inner: (
-                st.lists(inner, max_size=3) | st.dictionaries(_TEXT.filter(lambda key: key != "<<"), inner, max_size=3)
-            ),
-        ),
-        max_size=4,
-    )
-)
+@given(st.dictionaries(_KEYS, _NESTED, max_size=4))
 def test_plain_data_written_as_json_comes_back(data: dict[str, object]) -> None:
     text = json.dumps(data).replace("Infinity", ".inf")
     if all(len(key) < 100 for key in data) and "\\" not in text and ".inf" not in text:
