@@ -92,7 +92,7 @@ class ParticipationRow(Row, frozen=True, kw_only=True):
         str,
         Meta(
             description="selected, training (it took the work on), accepted (its update went into the model), late, "
-            "lost, declined, rejected (its update was not of the model's shape)."
+            "lost, declined, rejected (its update was not of the model's shape), unused (a result after the round)."
         ),
     ]
     detail: Annotated[str, Meta(description="Why.")] = ""

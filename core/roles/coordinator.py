@@ -144,10 +144,10 @@ class Coordinator(Actor):
             except DeadlineExceeded:
                 detail = f"no result within {plan.deadline_s:g} s"
                 break
-            if isinstance(message, TrainResult) and self._usable(ctx, tally, message, params):
-                total = (await ctx.compute(exact.accumulate, total, message.update, message.examples))["sum"]
-            else:
+            if not (isinstance(message, TrainResult) and self._is_awaited(tally, message)):
                 self._note(ctx, tally, message)
+            elif self._is_usable(ctx, tally, message, params):
+                total = (await ctx.compute(exact.accumulate, total, message.update, message.examples))["sum"]
         for client in list(tally.waiting):
             self._decide(ctx, tally, client, "late", detail)
             await ctx.send(client, RoundOver(round=number))
@@ -189,11 +189,14 @@ class Coordinator(Actor):
             waiting=dict.fromkeys(clients),
         )
 
-    def _usable(self, ctx: Context, tally: Tally, result: TrainResult, params: Payload) -> bool:
-        """Whether an update goes into the sum; if so, it is counted."""
+    @staticmethod
+    def _is_awaited(tally: Tally, message: TrainAccepted | TrainDeclined | TrainResult) -> bool:
+        """Whether a client that this round waits for speaks of this round."""
+        return message.round == tally.number and message.sender in tally.waiting
+
+    def _is_usable(self, ctx: Context, tally: Tally, result: TrainResult, params: Payload) -> bool:
+        """Whether an awaited update goes into the sum; it is counted, or rejected."""
         client = result.sender
-        if result.round != tally.number or client not in tally.waiting:
-            return False
         if dict(result.update.spec) != dict(params.spec) or not 0 < result.examples <= self.pool[client]:
             self._decide(ctx, tally, client, "rejected", "not of the model's shape, or more examples than joined with")
             return False
@@ -219,7 +222,6 @@ class Coordinator(Actor):
     def _note(self, ctx: Context, tally: Tally | None, message: Message) -> None:
         """Everything but a usable result."""
         sender = message.sender
-        current = tally is not None and getattr(message, "round", None) == tally.number and sender in tally.waiting
         match message:
             case Join():
                 self.pool[sender] = max(message.examples, 0)
@@ -230,12 +232,12 @@ class Coordinator(Actor):
                 self.pool.pop(message.peer, None)
                 if tally is not None and message.peer in tally.waiting:
                     self._decide(ctx, tally, message.peer, "lost", "its connection is gone")
-            case TrainDeclined() if current and tally is not None:
+            case TrainDeclined() if tally is not None and self._is_awaited(tally, message):
                 self._decide(ctx, tally, sender, "declined", message.reason)
-            case TrainAccepted() if current and tally is not None:
+            case TrainAccepted() if tally is not None and self._is_awaited(tally, message):
                 ctx.record(ParticipationRow(round=tally.number, client=sender, event="training"))
-            case TrainResult() if not current:
-                ctx.record(ParticipationRow(round=message.round, client=sender, event="late", detail="result not used"))
+            case TrainResult():
+                ctx.record(ParticipationRow(round=message.round, client=sender, event="unused"))
             case EvaluateResult():
                 self._evaluated(ctx, message)
 
