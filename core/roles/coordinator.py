@@ -171,7 +171,7 @@ class Coordinator(Actor):
                 while len(self.pool) < self.plan.min_participants:
                     self._note(ctx, None, await ctx.receive())
                 # At the start all join within moments: the first round is not for the quickest alone.
-                while number == 1 and len(self.pool) < self.wanted:
+                while number == 1:
                     self._note(ctx, None, await ctx.receive(timeout=SETTLING_S))
         except DeadlineExceeded:
             return
