@@ -7,6 +7,7 @@ exception that the block itself raised passes as it is.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,10 @@ from core.actor import ChildFailed, DeadlineExceeded
 def _cancelling() -> int:
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
+
+
+#: Before Python 3.13 a `TaskGroup` whose child fails while it joins cancels its own task once and leaves it so.
+_FORGETS_TO_UNCANCEL = sys.version_info < (3, 13)
 
 
 class Deadline:
@@ -70,6 +75,10 @@ class Group:
         self._tasks = asyncio.TaskGroup()
         self._cancelling = 0
 
+    def _requested(self) -> bool:
+        """Whether the task group has cancelled its own task to end the block."""
+        return bool(getattr(self._tasks, "_parent_cancel_requested", False))
+
     async def __aenter__(self) -> Group:
         self._cancelling = _cancelling()
         await self._tasks.__aenter__()
@@ -85,8 +94,14 @@ class Group:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        requested = self._requested()
         try:
-            await self._tasks.__aexit__(kind, error, trace)
+            try:
+                await self._tasks.__aexit__(kind, error, trace)
+            finally:
+                task = asyncio.current_task()
+                if _FORGETS_TO_UNCANCEL and task is not None and self._requested() and not requested:
+                    task.uncancel()
         except BaseExceptionGroup as failures:
             if error is not None and not isinstance(error, asyncio.CancelledError):
                 # The block's own exception passes, as asyncio re-raises it when this returns.

@@ -16,7 +16,6 @@ from core.actor import (
     Actor,
     Context,
     DeadlineExceeded,
-    DeviceFailed,
     Message,
     Payload,
     PeerLeft,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class LocalMessage:
-    """A message to an actor itself, at a time: a timer. It outlives the rest of an actor of a population."""
+    """A message to an actor itself, at a time: a timer. It outlives the rest of an actor, but not a crash."""
 
     __slots__ = ("generation", "index", "message", "owner")
 
@@ -45,16 +44,20 @@ class LocalMessage:
         self.owner: Node | Dormant = node if node.dormant is None else node.dormant
         self.index = node.index
         self.message = message
-        self.generation = 0
-        node.env.set_timer(node.env._now + delay_s, self, 0)
+        #: Twice the actor's life that it is for; one more when it is over.
+        self.generation = 2 * node.life
+        node.env.set_timer(node.env._now + delay_s, self, self.generation)
 
     def fire(self) -> None:
-        self.generation = 1
-        self.owner.node(self.index).take_local(self.message)
+        life = self.generation // 2
+        self.generation += 1
+        node = self.owner.node(self.index)
+        if node.life == life:
+            node.take_local(self.message)
 
     def cancel(self) -> None:
-        if self.generation == 0:
-            self.generation = 1
+        if self.generation % 2 == 0:
+            self.generation += 1
             self.owner.env.forget_timer()
 
 
@@ -76,9 +79,9 @@ class _Receive(Wait):
             raise RuntimeError("an actor that handles messages does not receive them")
         if self.cell.receiver is not None:
             raise RuntimeError("two coroutines of one actor wait for its messages")
-        self.cell.receiver = task
         if self.timeout is not None:
             task.set_timer(self.timeout)
+        self.cell.receiver = task
 
     def disarm(self, task: Task) -> None:
         self.cell.receiver = None
@@ -109,11 +112,11 @@ class _Request(Wait):
             message = copy_of(message)
         force_setattr(message, "sender", cell.name)
         force_setattr(message, "correlation", number)
-        cell.pending[number] = task
         node = cell.node
+        node.transmit(self.to, message)
+        cell.pending[number] = task
         task.armed = True
         heappush(node.queue, (node.env._now + self.timeout, NORMAL, node.next_entry(), task, task.generation))
-        node.transmit(self.to, message)
 
     def disarm(self, task: Task) -> None:
         self.cell.pending.pop(self.number, None)
@@ -141,14 +144,11 @@ class Computation(Wait):
     def disarm(self, task: Task) -> None:
         self.cell.node.cancel(self.job)
 
-    def ended(self, task: Task, done: bool) -> None:
-        """The device has done it, or stopped. Numerics are asked for at the end, so that what never ends costs none."""
-        if not done:
-            task.resume(task.throw, DeviceFailed(f"the device of {self.cell.name} stopped"))
-            return
+    def ended(self, task: Task) -> None:
+        """The device has done it. Numerics are asked for at the end, so that what never ends costs none."""
         try:
             outcome = self.cell.world.evaluator.submit(self.function, self.arguments)
-        except (TypeError, ValueError) as mistake:
+        except Exception as mistake:  # noqa: BLE001  whatever tracing the function raises is for the actor
             task.resume(task.throw, mistake)
         else:
             task.resume(task.send, outcome)
@@ -193,6 +193,7 @@ class Cell(Context):
     __slots__ = (
         "accepts",
         "actor",
+        "admits",
         "bound",
         "busy",
         "concurrent",
@@ -216,7 +217,8 @@ class Cell(Context):
         self.node = node
         self.transmit = node.transmit
         self.actor = actor
-        self.accepts = world.accepts(kind)
+        #: What it may get at all, and what of that its peers may send it.
+        self.accepts, self.admits = world.accepts(kind)
         self.bound = kind.mailbox
         self.concurrent = kind.concurrent
         self.runs = kind.defines("run")
@@ -326,9 +328,8 @@ class Cell(Context):
 
     def kill(self) -> None:
         """End all tasks without a word, children first."""
-        for task in reversed(list(self.tasks)):
-            task.kill()
-        self.tasks.clear()
+        while self.tasks:
+            self.tasks.popitem()[0].kill()
         self.task.kill()
         self.pending.clear()
         self.inbox = None

@@ -18,10 +18,11 @@ import numpy as np
 from core.actor import Start
 from core.deployment import Population
 from core.devices import ROW_LENGTH
-from sim.node import RESTED, UP, Node
+from sim.node import RESTED, UP
 
 if TYPE_CHECKING:
     from sim.cell import Cell
+    from sim.node import Node
     from sim.world import World
 
 _START = Start()
@@ -41,7 +42,10 @@ class _StartTimer:
 
     def fire(self) -> None:
         self.generation = 1
-        self.owner.node(self.index).take_local(_START)
+        node = self.owner.node(self.index)
+        if node.life == 0:
+            # One that crashed before has had its start with its restart.
+            node.take_local(_START)
 
 
 class _Page:
@@ -99,9 +103,10 @@ class Dormant:
         if world.live >= world.max_live:
             self._rest()
         placement = self.population.place(index)
-        node = Node(world, placement, self, index)
+        node = world.make_node(world, placement, self, index)
         if self._met[index]:
             node.device.from_row(self._devices[index].tolist())
+            node.take_counts()
             node.arm()
         else:
             node.introduce()
@@ -110,13 +115,15 @@ class Dormant:
         return node
 
     def restore(self, index: int, cell: Cell) -> None:
-        """Give a woken actor its state back."""
+        """Give a woken actor its state back, unless a crash has lost it."""
+        remembered = self._met[index] and not cell.node.life
+        if remembered:
+            cell.requests = int(self._requests[index])
         kind = cell.actor.State
         if kind is None:
             return
         state = kind()
-        if self._met[index]:
-            cell.requests = int(self._requests[index])
+        if remembered:
             for name in kind.__struct_fields__:
                 column = self._columns.get(name)
                 if column is not None:

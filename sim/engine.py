@@ -17,7 +17,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
 import simpy
-from simpy.core import EmptySchedule
+from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL
 
 #: Below this many overtaken timers the heap is not worth sweeping.
@@ -117,6 +117,9 @@ class ActorEnvironment(simpy.Environment):
             try:
                 return super().run(until)
             except StopRun:
+                if until.callbacks is not None:
+                    # A later run must not end there.
+                    until.callbacks.remove(StopSimulation.callback)
                 return None
         stop: _Stop | None = None
         if until is not None:
@@ -149,9 +152,10 @@ class ActorEnvironment(simpy.Environment):
                     heappush(queue, entry)
                     slow()
         except StopRun:
+            pass
+        finally:
+            gc.set_threshold(*thresholds)
             if stop is not None and stop.generation == 0:
                 stop.generation = 1
                 self.forget_timer()
-        finally:
-            gc.set_threshold(*thresholds)
         return None

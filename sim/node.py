@@ -3,7 +3,8 @@
 Small messages (the control stream) are closed form: they leave one after the other at the smaller of the sender's
 up and the receiver's down rate, ahead of bulk, and arrive one path delay later: one heap entry a message. Bulk
 messages are flows (`sim.network`). Loss lowers the goodput: a link carries rate × (1 − loss).
-While a link is down, what would cross it waits; while a device is off, it is lost.
+While a link is down, what would cross it waits; while a device is off, it is lost. What an actor has sent before it
+leaves still arrives.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import force_setattr
 from simpy.events import NORMAL
 
-from core.actor import DeviceFailed, Message, Refusal
+from core.actor import DeviceFailed, Message, PeerGone, Refusal, Start
 from core.deployment import Placement
 from core.devices import (
     BatteryEmpty,
@@ -74,9 +75,12 @@ class Node:
         "heard",
         "held_in",
         "held_out",
+        "incoming",
         "index",
         "jobs",
         "latency_s",
+        "life",
+        "limit_bytes",
         "link_faults",
         "name",
         "next_entry",
@@ -85,6 +89,7 @@ class Node:
         "placement",
         "queue",
         "received_bytes",
+        "requests",
         "rows",
         "sent_bytes",
         "state",
@@ -102,7 +107,8 @@ class Node:
         self.next_entry = world.env._eid.__next__
         self.nodes = world.nodes
         self.rows = world.writer.pending_messages
-        self.block = world.writer.MESSAGE_BLOCK
+        self.block = world.writer.ENCODE_BLOCK
+        self.limit_bytes = world.deployment.max_frame_bytes
         self.name = placement.name
         self.placement = placement
         #: The population it belongs to and its number there.
@@ -118,6 +124,8 @@ class Node:
         self._uplink: SharedLink | None = None
         self._downlink: SharedLink | None = None
         self.channels = Channels()
+        #: Bulk messages that are moving towards it; made when first used.
+        self.incoming: dict[Transfer, None] | None = None
         self.control_free_s = 0.0
         #: Bytes since the device last counted its energy; it gets to know them through `device`.
         self.sent_bytes = 0
@@ -140,16 +148,20 @@ class Node:
         self.heard = 0
         #: Requests it had taken when its device went off: (requester, correlation).
         self.unanswered: list[tuple[str, int]] = []
+        #: How often its device went off, and the requests made before: no reply to them answers a later one.
+        self.life = 0
+        self.requests = 0
         self.generation = 0
         self.armed_s = inf
-        self.jobs: dict[int, tuple[Task, str]] = {}
+        #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
+        self.jobs: dict[int, tuple[Task | None, str]] = {}
         self.held_out: deque[tuple[str, Message]] | None = None
         self.held_in: deque[tuple[Message, int, float]] | None = None
         self.arm()
 
     @property
     def device(self) -> Device:
-        """The device, with all bytes counted so far; after a call that changes it, `arm` follows."""
+        """The device, with all bytes counted so far; after a call that changes it, `take_counts` and `arm` follow."""
         device = self._device
         device.sent_bytes, device.received_bytes = self.sent_bytes, self.received_bytes
         return device
@@ -185,7 +197,7 @@ class Node:
         fields = _payloads.get(kind)
         if fields is None:
             fields = _payloads[kind] = payload_fields(kind)
-        if fields or self.state:
+        if fields or self.state or size > self.limit_bytes:
             self._transmit_slowly(to, message, size)
             return
         peer = self.nodes.get(to)
@@ -228,7 +240,7 @@ class Node:
                 return
             rows.append((sent, self.env._now, message.sender, self.name, kind, size))
             cell.take_reply(task, message)
-        elif kind not in cell.accepts:
+        elif kind not in cell.admits:
             self.refuse(message, size, "unexpected")
             return
         elif cell.inbox and len(cell.inbox) >= cell.bound:
@@ -240,11 +252,15 @@ class Node:
                 cell.open_requests[id(message)] = message
             cell.take(message)
         if len(rows) >= self.block:
-            self.world.writer.flush_messages()
+            self.world.writer.encode_messages()
 
     # From here on: what is rarer.
 
     def _transmit_slowly(self, to: str, message: Message, size: int) -> None:
+        for name in _payloads[type(message)]:
+            payload = getattr(message, name)
+            if payload is not None:
+                size += payload.nbytes
         if self.state >= OFF:
             self.world.undelivered(self.name, to, type(message), size, "device")
             return
@@ -254,15 +270,12 @@ class Node:
             self.held_out.append((to, message))
             return
         peer = self.nodes.get(to) or self.world.find(to)
-        for name in _payloads[type(message)]:
-            payload = getattr(message, name)
-            if payload is not None:
-                size += payload.nbytes
         if peer is None:
             self.world.unreachable(self, to, message, size)
             return
-        if self.world.codec is not None:
-            message = self.world.through_the_wire(to, message, size)
+        if size > self.limit_bytes:
+            self.world.unreachable(self, to, message, size, "oversized")
+            return
         self.channels.put(Transfer(self, peer, message, size, self.env._now))
 
     def _deliver_slowly(self, message: Message, size: int, sent: float) -> None:
@@ -283,9 +296,7 @@ class Node:
     @property
     def quiet(self) -> bool:
         """Whether nothing moves in bulk from or to this node."""
-        return not (
-            self.channels.moving or (self._uplink and len(self._uplink)) or (self._downlink and len(self._downlink))
-        )
+        return not (self.channels.moving or self.incoming)
 
     def refuse(self, message: Message, size: int, reason: str) -> None:
         """Do not take a message; a request is told so, by a message of the runtime."""
@@ -300,15 +311,19 @@ class Node:
         cell = self.cell
         if cell is None:
             cell = self.world.wake(self)
-        if not message.sender:
-            message = copy_of(message)
-            force_setattr(message, "sender", self.name)
-        if message.correlation < 0:
+        kind = type(message)
+        if kind is Refusal:
             task = cell.pending.pop(-message.correlation, None)
             if task is not None:
                 cell.take_reply(task, message)
-        else:
-            cell.take(message)
+            return
+        if kind is Start and Start not in cell.accepts:
+            return
+        if kind is not Start and kind is not PeerGone and (message.sender != self.name or message.correlation):
+            message = copy_of(message)
+            force_setattr(message, "sender", self.name)
+            force_setattr(message, "correlation", 0)
+        cell.take(message)
 
     def count_sent(self, size_bytes: int) -> None:
         """Bytes have left through the radio."""
@@ -316,13 +331,17 @@ class Node:
         if self.sent_bytes >= self.parcel_bytes:
             self.settle()
 
+    def count_received(self, size_bytes: int) -> None:
+        """Bytes have come through the radio."""
+        self.received_bytes += size_bytes
+        if self.received_bytes >= self.parcel_bytes:
+            self.settle()
+
     # The device's own events.
 
     def arm(self) -> None:
         """See to it that the device's next event happens."""
-        device = self._device
-        self.sent_bytes, self.received_bytes = device.sent_bytes, device.received_bytes
-        at = device.next_timer()
+        at = self._device.next_timer()
         if at != self.armed_s:
             if self.armed_s < inf:
                 self.generation += 1
@@ -331,9 +350,14 @@ class Node:
             if at < inf:
                 self.env.set_timer(max(at, self.env._now), self, self.generation)
 
+    def take_counts(self) -> None:
+        """After a call that has changed the device: bytes that it has made energy of do not count again."""
+        self.sent_bytes, self.received_bytes = self._device.sent_bytes, self._device.received_bytes
+
     def settle(self) -> None:
         """Let the device count its energy up to now."""
         self.device.settle(self.env._now)
+        self.take_counts()
         self.arm()
 
     def fire(self) -> None:
@@ -349,19 +373,24 @@ class Node:
             self.device.submit(self.env._now, job, work)
         except DeviceOff as error:
             raise DeviceFailed(str(error)) from None
+        finally:
+            self.take_counts()
+            self.arm()
         self.jobs[job] = (task, function)
         self.note("job_start")
-        self.arm()
         return job
 
     def cancel(self, job: int) -> None:
         """Stop a job whose task does not wait for it any more."""
-        if self.jobs.pop(job, None) is not None:
+        if job in self.jobs:
+            self.jobs[job] = (None, self.jobs[job][1])
             self.apply(self.device.cancel(self.env._now, job))
 
     def apply(self, effects: list[Effect]) -> None:
         """Carry out what the device says has happened, and arm its next event."""
-        for effect in effects:
+        self.take_counts()
+        # That the device went off comes last: it may end the run, and the jobs it has lost are to be recorded.
+        for effect in sorted(effects, key=lambda effect: isinstance(effect, BatteryEmpty)):
             if isinstance(effect, JobDone | JobLost):
                 self._job_ended(effect)
             else:
@@ -371,8 +400,7 @@ class Node:
         self.arm()
 
     def _job_ended(self, effect: JobDone | JobLost) -> None:
-        task, function = self.jobs.pop(effect.job, (None, ""))
-        done = isinstance(effect, JobDone)
+        task, function = self.jobs.pop(effect.job)
         self.world.record(
             self.name,
             JobRow(
@@ -386,8 +414,9 @@ class Node:
             ),
         )
         self.note("job_end")
-        if task is not None and isinstance(task.waiting, Computation):
-            task.waiting.ended(task, done)
+        # Who waits for a job that is lost is killed with its device.
+        if isinstance(effect, JobDone) and task is not None and isinstance(task.waiting, Computation):
+            task.waiting.ended(task)
 
     def note(self, event: str) -> None:
         """Record the device's state at an event."""
@@ -421,7 +450,7 @@ class Node:
 
     def close(self) -> None:
         """The run is over: settle, and record the energy."""
-        self.device.settle(self.env._now)
+        self.settle()
         self.note("end")
         for component, joules in self.device.energy_j(self.env._now).items():
             self.world.record(self.name, EnergyRow(component=component, joules=joules))
@@ -431,37 +460,45 @@ class Node:
     def set_link(self, up: bool) -> None:
         """A link fault begins or ends; several may overlap."""
         self.link_faults += -1 if up else 1
-        if self.state in (UP, LINK_DOWN):
-            down = self.link_faults > 0
-            if down != (self.state == LINK_DOWN):
-                self.state = LINK_DOWN if down else UP
-                self.uplink.set_rate(0.0 if down else 1 / self.up_s_per_byte)
-                self.downlink.set_rate(0.0 if down else 1 / self.down_s_per_byte)
-                self.note("link_down" if down else "link_up")
-                if down:
-                    self.world.miss(self)
-                else:
-                    self.heard += 1
-                    self._release()
+        down = self.link_faults > 0
+        self.uplink.set_rate(0.0 if down else 1 / self.up_s_per_byte)
+        self.downlink.set_rate(0.0 if down else 1 / self.down_s_per_byte)
+        if self.state in (UP, LINK_DOWN) and down != (self.state == LINK_DOWN):
+            self.state = LINK_DOWN if down else UP
+            self.note("link_down" if down else "link_up")
+            if down:
+                self.world.miss(self)
+            else:
+                self.heard += 1
+                self._release()
 
     def _release(self) -> None:
-        now = self.env._now
         held_in, self.held_in = self.held_in, None
         for message, size, sent in held_in or ():
-            self.env.post(now, self, message, size, sent)
+            self.deliver(message, size, sent)
         held_out, self.held_out = self.held_out, None
         for to, message in held_out or ():
             self.transmit(to, message)
 
     def stop(self, state: int, reason: str) -> None:
-        """The device goes off or the actor has left: what moves or waits here is lost."""
+        """The device goes off, or the actor has left: what waits here is lost, and with the device what moves."""
         self.state = state
-        self.channels.drop_all(reason)
-        for flow in self.downlink.flows:
-            if isinstance(flow, Transfer):
-                flow.sender.channels.drop(self, reason)
-        for message, size, _ in self.held_in or ():
-            self.world.undelivered(message.sender, self.name, type(message), size, reason)
-        for to, message in self.held_out or ():
+        if state == OFF:
+            self.channels.drop_all(reason)
+            for transfer in list(self.incoming or ()):
+                transfer.sender.channels.drop(self, reason)
+        held_in, self.held_in = self.held_in, None
+        for message, size, sent in held_in or ():
+            self.deliver(message, size, sent)
+        held_out, self.held_out = self.held_out, None
+        for to, message in held_out or ():
             self.world.undelivered(self.name, to, type(message), 0, reason)
-        self.held_in = self.held_out = None
+
+
+class StrictNode(Node):
+    """A node whose messages are encoded and decoded (`strict_wire`)."""
+
+    __slots__ = ()
+
+    def transmit(self, to: str, message: Message) -> None:
+        super().transmit(to, self.world.through_the_wire(to, message))

@@ -9,18 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import simpy
 
-from core.actor import ChildFailed, DeadlineExceeded, Failure
+from core.actor import ChildFailed, DeadlineExceeded
+from core.records import RecordsError
+from sim.engine import StopRun
 
 if TYPE_CHECKING:
     from sim.engine import ActorEnvironment
 
 
+#: How often a coroutine that is killed may await something on its way out before it is left lying.
+MAX_KILLS = 100
+
+
 class Cancelled(BaseException):
-    """Thrown into a coroutine to end it or a scope within it; actors let it pass."""
+    """Thrown into a coroutine to end it or a scope within it, which is its argument; actors let it pass."""
+
+
+class Killed(BaseException):
+    """Thrown into a coroutine whose device stopped or whose run is over; it cannot go on."""
 
 
 class Done:
@@ -29,7 +39,7 @@ class Done:
     __slots__ = ()
 
     # A call of C code, not of a Python function: this is awaited with every message sent.
-    __await__ = iter(()).__iter__
+    __await__: ClassVar[Any] = iter(()).__iter__
 
 
 DONE = Done()
@@ -79,7 +89,7 @@ CURRENT = _Current()
 class Task:
     """One coroutine of an actor. `ended` is called with (task, result, error) when it is over."""
 
-    __slots__ = ("armed", "ended", "env", "generation", "send", "throw", "waiting")
+    __slots__ = ("armed", "cancelled", "ended", "env", "generation", "send", "throw", "waiting")
 
     def __init__(
         self,
@@ -92,6 +102,8 @@ class Task:
         #: Whether a timer for the present generation is in the heap.
         self.armed = False
         self.waiting: Wait | None = None
+        #: Scopes for which it was cancelled and which it has not left yet.
+        self.cancelled: tuple[object, ...] = ()
         self.ended = ended
         self.send: Any = None
         self.throw: Any = None
@@ -149,14 +161,10 @@ class Task:
             self.waiting = wait
             try:
                 wait.arm(self)
-            except (Failure, ValueError, TypeError, LookupError, RuntimeError) as problem:
-                # What cannot be begun is the mistake of the actor that awaits it.
+            except (StopRun, RecordsError):
+                raise
+            except Exception as problem:  # noqa: BLE001  what cannot be begun is the mistake of the actor that awaits it
                 self.resume(self.throw, problem)
-        elif isinstance(wait, simpy.Event):
-            if wait.callbacks is None:
-                self.resume(self.send if wait.ok else self.throw, wait.value)
-            else:
-                _EventWait(wait).arm(self)
         else:
             self.resume(self.throw, TypeError(f"an actor awaits methods of its context, not {wait!r}"))
 
@@ -164,17 +172,32 @@ class Task:
         """Throw `error` at the present await, now; only from the event loop, never from a task's own code."""
         if self.waiting is not None:
             self.waiting.disarm(self)
+        if self.send is None:
+            # Giving up what it waited for has brought to light that its device is off.
+            return
+        if isinstance(error, Cancelled):
+            self.cancelled += error.args
         self.resume(self.throw, error)
+
+    def left(self, scope: object, before: tuple[object, ...]) -> object | None:
+        """A scope is over; another one, further out, for which the task was cancelled since this one began."""
+        self.cancelled = tuple(other for other in self.cancelled if other is not scope)
+        return next((other for other in self.cancelled if other not in before), None)
 
     def interrupt(self, error: BaseException) -> Interrupt:
         """Throw `error` at the present await, as an event of its own at this very time."""
+        if self.waiting is _START and self.armed:
+            # It never begins.
+            self.generation += 1
+            self.armed = False
+            self.env.forget_timer()
         return Interrupt(self, error)
 
     def kill(self) -> None:
         """End without a word: its device stopped, or the run did. Children are killed before their parents."""
         if self.send is None:
             return
-        coroutine = self.send.__self__
+        throw = self.throw
         self.send = self.throw = None
         self.generation += 1
         if self.armed:
@@ -183,7 +206,14 @@ class Task:
         if self.waiting is not None:
             self.waiting.disarm(self)
             self.waiting = None
-        coroutine.close()
+        for _ in range(MAX_KILLS):
+            try:
+                throw(Killed())
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001  how it ended is nobody's business any more
+                return
+            # It awaits something on its way out: that is cut short, too.
 
     def start(self) -> None:
         """Begin as an event of its own at this very time."""
@@ -199,8 +229,8 @@ class _Start(Wait):
 _START = _Start()
 
 
-class _EventWait(Wait):
-    """Wait for a SimPy event: a process, a resource request, a condition."""
+class Until(Wait):
+    """Wait for a SimPy event, `await Until(event)`: a process, a resource request, a condition. Gives its value."""
 
     __slots__ = ("event", "task")
 
@@ -208,9 +238,16 @@ class _EventWait(Wait):
         self.event = event
         self.task: Task | None = None
 
+    def __await__(self) -> Generator[Wait, Any, Any]:
+        event = self.event
+        if event.callbacks is not None:
+            return (yield self)
+        if event.ok:
+            return event.value
+        raise event.value
+
     def arm(self, task: Task) -> None:
         self.task = task
-        task.waiting = self
         callbacks = self.event.callbacks
         if callbacks is not None:
             callbacks.append(self._happened)
@@ -252,7 +289,7 @@ class Interrupt:
 class Deadline:
     """`async with ctx.deadline(seconds)`."""
 
-    __slots__ = ("env", "expired", "generation", "seconds", "task")
+    __slots__ = ("before", "env", "expired", "generation", "seconds", "task")
 
     def __init__(self, env: ActorEnvironment, seconds: float) -> None:
         if not seconds >= 0:
@@ -262,9 +299,12 @@ class Deadline:
         self.generation = 0
         self.expired = False
         self.task: Task | None = None
+        #: Scopes for which the task had been cancelled when this one began.
+        self.before: tuple[object, ...] = ()
 
     async def __aenter__(self) -> None:
         self.task = await CURRENT
+        self.before = self.task.cancelled
         self.env.set_timer(self.env._now + self.seconds, self, self.generation)
 
     def fire(self) -> None:
@@ -275,23 +315,24 @@ class Deadline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.task = None
+        task, self.task = self.task, None
         if not self.expired:
             self.generation += 1
             self.env.forget_timer()
-        elif isinstance(error, Cancelled) and error.args[0] is self:
-            raise DeadlineExceeded(self.seconds) from None
+            return
+        outer = None if task is None else task.left(self, self.before)
+        if isinstance(error, Cancelled) and error.args[0] is self:
+            raise DeadlineExceeded(self.seconds) if outer is None else Cancelled(outer) from None
 
 
 class Child:
     """A child of a group."""
 
-    __slots__ = ("_result", "cancelled", "group", "task")
+    __slots__ = ("_interrupt", "_result", "task")
 
-    def __init__(self, group: Group, task: Task) -> None:
-        self.group = group
+    def __init__(self, task: Task) -> None:
         self.task = task
-        self.cancelled = False
+        self._interrupt: Interrupt | None = None
         self._result: Any = None
 
     @property
@@ -304,9 +345,8 @@ class Child:
         return self._result
 
     def cancel(self) -> None:
-        if self.task.alive and not self.cancelled:
-            self.cancelled = True
-            self.task.interrupt(Cancelled(self))
+        if self.task.alive and (self._interrupt is None or self._interrupt.generation):
+            self._interrupt = self.task.interrupt(Cancelled(self))
 
 
 class _GroupWait(Wait):
@@ -325,7 +365,18 @@ class _GroupWait(Wait):
 class Group:
     """`async with ctx.group() as group`: children that end before the block does."""
 
-    __slots__ = ("children", "env", "failure", "interrupt", "joining", "parent", "running", "spawned")
+    __slots__ = (
+        "before",
+        "children",
+        "ending",
+        "env",
+        "failure",
+        "interrupt",
+        "joining",
+        "parent",
+        "running",
+        "spawned",
+    )
 
     def __init__(self, env: ActorEnvironment, spawned: Callable[[Task, bool], None]) -> None:
         self.env = env
@@ -333,22 +384,27 @@ class Group:
         self.failure: BaseException | None = None
         self.joining = False
         self.running = False
+        #: Whether its children have been told to end.
+        self.ending = False
         self.parent: Task | None = None
+        #: Scopes for which the parent had been cancelled when the block began.
+        self.before: tuple[object, ...] = ()
         self.interrupt: Interrupt | None = None
         #: Tells the actor of each task that begins (True) and ends (False).
         self.spawned = spawned
 
     async def __aenter__(self) -> Group:
         self.parent = await CURRENT
+        self.before = self.parent.cancelled
         self.running = True
         return self
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Child:
-        if not self.running:
+        if not self.running or self.ending:
             coroutine.close()
             raise RuntimeError("the group has ended")
         task = Task(self.env, coroutine, self._ended)
-        child = self.children[task] = Child(self, task)
+        child = self.children[task] = Child(task)
         self.spawned(task, True)
         task.start()
         return child
@@ -368,16 +424,18 @@ class Group:
             self.parent.resume(self.parent.send, None)
 
     def _cancel_children(self) -> None:
-        for child in list(self.children.values()):
-            child.cancel()
+        if not self.ending:
+            self.ending = True
+            for child in self.children.values():
+                child.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if isinstance(error, GeneratorExit):
+    ) -> None:
+        if isinstance(error, Killed | GeneratorExit):
             # The whole actor is being killed, its children before it.
-            return False
-        interrupted: BaseException | None = None
+            return
+        interrupted = isinstance(error, Cancelled)
         if error is not None:
             self._cancel_children()
         while self.children:
@@ -385,15 +443,16 @@ class Group:
                 await _GroupWait(self)
             except Cancelled as cancelled:
                 self._cancel_children()
-                if cancelled.args[0] is not self:
-                    interrupted = cancelled
+                interrupted = interrupted or cancelled.args[0] is not self
         self.running = False
-        self.parent = None
+        parent, self.parent = self.parent, None
         if self.interrupt is not None:
             self.interrupt.revoke()
-        if interrupted is not None:
-            raise interrupted
-        own = isinstance(error, Cancelled) and error.args[0] is self
-        if self.failure is not None and (error is None or own):
+        outer = None if parent is None else parent.left(self, self.before)
+        if error is not None and not isinstance(error, Cancelled):
+            # The block's own exception passes.
+            return
+        if interrupted and outer is not None:
+            raise Cancelled(outer) from None
+        if self.failure is not None:
             raise ChildFailed(f"a child failed: {self.failure!r}") from self.failure
-        return own

@@ -16,14 +16,17 @@ from sim.world import World
 class SimulatedRun:
     """What a run recorded: `messages` in order of delivery, `rows` as (time_s, actor, row)."""
 
-    MESSAGE_BLOCK = 1 << 30
+    ENCODE_BLOCK = 1 << 30
 
     rows: list[tuple[float, str, Row]] = dataclasses.field(default_factory=list)
     pending_messages: list[tuple[float, float, str, str, type[Message], int]] = dataclasses.field(default_factory=list)
     ended_s: float = 0.0
 
+    def encode_messages(self) -> None:
+        """Nothing to encode: all stays in memory as it is."""
+
     def flush_messages(self) -> None:
-        """Nothing to flush: all stays in memory."""
+        """Nothing to flush."""
 
     def row(self, time_s: float, actor: str, row: Row) -> None:
         self.rows.append((time_s, actor, row))

@@ -12,11 +12,11 @@ from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, 
 from core.deployment import Deployment, Fault
 from core.devices import BatteryEmpty, Effect, PoweredOn
 from core.records.rows import FaultRow, Row, UndeliveredRow
-from core.wire import ArrayDict, Codec, Payload, encode, payload_fields
+from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
-from sim.node import GONE, OFF, UP, Node
+from sim.node import GONE, OFF, UP, Node, StrictNode
 from sim.task import Cancelled
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ class Records(Protocol):
     """Where the world writes; `core.records.RunWriter` is one."""
 
     #: The world appends (sent_s, delivered_s, sender, receiver, type, size_bytes) to `pending_messages`, and calls
-    #: `flush_messages` when it holds so many.
-    MESSAGE_BLOCK: int
+    #: `encode_messages` when it holds so many.
+    ENCODE_BLOCK: int
     pending_messages: list[tuple[float, float, str, str, type[Message], int]]
 
-    def flush_messages(self) -> None:
+    def encode_messages(self) -> None:
         """Take over the pending messages and clear the list."""
+
+    def flush_messages(self) -> None:
+        """The same, and write them."""
 
     def row(self, time_s: float, actor: str, row: Row) -> None:
         """A row of any other table."""
@@ -44,6 +47,15 @@ class ActorFailed(Exception):
 
 class Deadlock(Exception):
     """Nothing is left to happen, and the main actor still waits."""
+
+
+def lost_its_device(error: BaseException | None) -> bool:
+    """Whether an actor failed only because its device did."""
+    while error is not None:
+        if isinstance(error, DeviceFailed):
+            return True
+        error = error.__cause__
+    return False
 
 
 class _At:
@@ -89,14 +101,13 @@ class World:
         #: Nodes of populations that are awake.
         self.live = 0
         self.max_live = deployment.max_live
-        self.codec: Codec | None = None
-        if deployment.strict_wire:
-            self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
+        self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
+        self.make_node = StrictNode if deployment.strict_wire else Node
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None
         self.error: BaseException | None = None
         self.ended = False
-        self._accepts: dict[type[Actor], frozenset[type[Message]]] = {}
+        self._accepts: dict[type[Actor], tuple[frozenset[type[Message]], frozenset[type[Message]]]] = {}
         #: Who wants news of a peer, and the other way round; dicts for their order.
         self._watchers: dict[str, dict[str, None]] = {}
         self._watching: dict[str, dict[str, None]] = {}
@@ -112,7 +123,11 @@ class World:
             if self.error is not None:
                 raise self.error
             if not self.ended:
-                waiting = [n.name for n in self.nodes.values() if n.cell is not None and not n.cell.idle]
+                waiting = [
+                    node.name
+                    for node in self.nodes.values()
+                    if node.state != GONE and node.cell is not None and not node.cell.idle
+                ]
                 raise Deadlock(
                     f"at {self.env.now:g} s nothing is left to happen, but {self.deployment.main} has not ended; "
                     f"these actors wait: {', '.join(waiting[:10])}{' …' if len(waiting) > 10 else ''}"
@@ -123,7 +138,7 @@ class World:
     def populate(self) -> None:
         """Make the nodes and arrange for the starts and the faults."""
         for placement in self.deployment.placements:
-            node = self.nodes[placement.name] = Node(self, placement)
+            node = self.nodes[placement.name] = self.make_node(self, placement)
             node.introduce()
         for node in list(self.nodes.values()):
             self.start(node)
@@ -150,16 +165,18 @@ class World:
 
     # Actors.
 
-    def accepts(self, kind: type[Actor]) -> frozenset[type[Message]]:
-        """The message types that actors of a kind take."""
+    def accepts(self, kind: type[Actor]) -> tuple[frozenset[type[Message]], frozenset[type[Message]]]:
+        """The message types that actors of a kind take: all of them, and those that may come from peers."""
         found = self._accepts.get(kind)
         if found is None:
-            found = self._accepts[kind] = frozenset((*kind.accepts, PeerGone))
+            taken: frozenset[type[Message]] = frozenset((*kind.accepts, PeerGone))
+            found = self._accepts[kind] = (taken, taken.difference((Start, PeerGone)))
         return found
 
     def wake(self, node: Node) -> Cell:
         """Bring the actor of a node to life."""
         cell = node.cell = Cell(self, node, node.placement.make())
+        cell.requests = node.requests
         if node.dormant is not None:
             node.dormant.restore(node.index, cell)
         if cell.runs:
@@ -202,7 +219,7 @@ class World:
 
     def actor_failed(self, cell: Cell, error: BaseException) -> None:
         """An exception came out of an actor: the run fails, unless the actor merely lost its device."""
-        if isinstance(error, DeviceFailed | Cancelled):
+        if isinstance(error, Cancelled) or lost_its_device(error):
             return
         self.record(cell.name, FaultRow(kind="actor_failed", detail=f"{type(error).__name__}: {error}"))
         if self.error is None:
@@ -247,21 +264,22 @@ class World:
             UndeliveredRow(sender=sender, receiver=receiver, type=kind.__name__, size_bytes=size, reason=reason),
         )
 
-    def unreachable(self, node: Node, to: str, message: Message, size: int) -> None:
-        """There is no actor of that name."""
-        self.undelivered(node.name, to, type(message), size, "gone")
+    def unreachable(self, node: Node, to: str, message: Message, size: int, reason: str = "gone") -> None:
+        """There is no actor of that name, or no way for this message."""
+        self.undelivered(node.name, to, type(message), size, reason)
         if message.correlation > 0:
-            LocalMessage(node, Refusal(sender=to, correlation=-message.correlation, reason="gone"), 0.0)
+            LocalMessage(node, Refusal(sender=to, correlation=-message.correlation, reason=reason), 0.0)
 
     def tell_gone(self, requester: str, node: Node, correlation: int) -> None:
         """A request met an actor that has left."""
         peer = self._known(requester)
         LocalMessage(peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"), node.path_delay_s(peer))
 
-    def through_the_wire(self, to: str, message: Message, size: int) -> Message:
+    def through_the_wire(self, to: str, message: Message) -> Message:
         """Encode and decode a message (`strict_wire`); its arrays are computed for that."""
-        codec = self.codec
-        if codec is None:
+        size = frame_size(to, message)
+        if size > self.deployment.max_frame_bytes:
+            # It will not leave.
             return message
         changes: dict[str, Any] = {}
         for name in payload_fields(type(message)):
@@ -273,7 +291,7 @@ class World:
         frame = b"".join(encode(to, message))
         if len(frame) != size:
             raise AssertionError(f"{type(message).__name__}: charged {size} bytes, its frame has {len(frame)}")
-        return codec.decode_frame(frame)[1]
+        return self.codec.decode_frame(frame)[1]
 
     # Records.
 
@@ -322,9 +340,11 @@ class World:
         if why == "crash":
             node.note("crash")
         node.heard += 1
+        node.life += 1
         requests: list[tuple[str, int]] = []
         if node.cell is not None:
             requests = [(request.sender, request.correlation) for request in node.cell.open_requests.values()]
+            node.requests = node.cell.requests
             node.cell.kill()
             node.cell = None
         self._forget_watches(node)

@@ -80,8 +80,8 @@ class SharedLink:
         self._arm()
         flow.leg_ended(self)
 
-    def abort(self, flow: Flow) -> float:
-        """Take a flow out before its end; the bytes that had passed (0 if it was not here any more)."""
+    def abort(self, flow: Flow) -> float | None:
+        """Take a flow out before its end; the bytes that had passed (None if it was not here)."""
         for at, (end, _, size, present) in enumerate(self._entries):
             if present is flow:
                 self._forget()
@@ -90,7 +90,7 @@ class SharedLink:
                 heapify(self._entries)
                 self._arm()
                 return min(max(size - (end - self._virtual_bytes), 0.0), size)
-        return 0.0
+        return None
 
     def set_rate(self, rate_bytes_per_s: float) -> None:
         """Change the rate from now on; 0 stops all flows where they are."""

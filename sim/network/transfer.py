@@ -33,8 +33,12 @@ class Transfer:
 
     def begin(self) -> None:
         """Start to move."""
+        receiver = self.receiver
+        if receiver.incoming is None:
+            receiver.incoming = {}
+        receiver.incoming[self] = None
         self.sender.uplink.begin(self, self.size_bytes)
-        self.receiver.downlink.begin(self, self.size_bytes)
+        receiver.downlink.begin(self, self.size_bytes)
 
     def leg_ended(self, link: SharedLink) -> None:
         """One of the two links has passed it all."""
@@ -43,6 +47,7 @@ class Transfer:
             self.sender.count_sent(self.size_bytes)
         if self.legs == 0:
             sender, receiver = self.sender, self.receiver
+            self._out_of_sight()
             sender.env.post(
                 sender.env._now + sender.path_delay_s(receiver), receiver, self.message, self.size_bytes, self.sent_s
             )
@@ -50,11 +55,25 @@ class Transfer:
 
     def abort(self, reason: str) -> None:
         """It will not arrive; what had passed a link has cost its energy."""
-        passed = int(self.sender.uplink.abort(self))
-        self.receiver.downlink.abort(self)
-        if passed:
-            self.sender.count_sent(passed)
-        self.sender.world.undelivered(self.sender.name, self.receiver.name, type(self.message), self.size_bytes, reason)
+        sender, receiver = self.sender, self.receiver
+        sent, received = sender.uplink.abort(self), receiver.downlink.abort(self)
+        if sent is not None:
+            sender.count_sent(int(sent))
+        # The receiver cannot have got more than was sent, however fast its own link is.
+        arrived = min(self.size_bytes if passed is None else int(passed) for passed in (sent, received))
+        if self.begun:
+            receiver.count_received(arrived)
+        self._out_of_sight()
+        sender.world.undelivered(sender.name, receiver.name, type(self.message), self.size_bytes, reason)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it moves."""
+        return self.receiver.incoming is not None and self in self.receiver.incoming
+
+    def _out_of_sight(self) -> None:
+        if self.receiver.incoming is not None:
+            self.receiver.incoming.pop(self, None)
 
 
 class Channels:

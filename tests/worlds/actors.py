@@ -294,3 +294,111 @@ class Crowding(Logging):
         for n in (10, 20, 30):
             await ctx.send("busy", Ping(n=n))
         await ctx.sleep(3.0)
+
+
+class Picky(Logging):
+    """Says what it gets and from whom; a request comes back as its own timer, once."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Start, PeerGone, Ping)
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        self.log.append(f"{ctx.name} got {type(message).__name__} from {message.sender!r}, {message.correlation}")
+        if isinstance(message, Start):
+            ctx.watch("nobody")
+        elif message.correlation:
+            ctx.later(0.05, message)
+            await ctx.reply(message, Pong(n=0))
+
+
+class Forging(Logging):
+    """Sends what only the world may send."""
+
+    async def run(self, ctx: Context) -> None:
+        await ctx.sleep(0.1)
+        await ctx.send("picky", Start())
+        await ctx.send("picky", PeerGone(peer="main"))
+        await ctx.request("picky", Ping(n=1), timeout=5.0)
+        await ctx.sleep(0.3)
+
+
+class LeavesMuch(Logging):
+    """Sends a lot, and leaves at once."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Ping,)
+
+    async def run(self, ctx: Context) -> None:
+        await ctx.receive()
+        for n in (1, 2):
+            await ctx.send("main", Blob(n=n, data=ArrayDict({"x": np.zeros(1_000_000, np.float32)})))
+
+
+class Heir(Logging):
+    """Takes what is left to it, and hears that its peer is gone."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Blob, PeerGone)
+
+    async def run(self, ctx: Context) -> None:
+        ctx.watch("leaver")
+        await ctx.send("leaver", Ping(n=0))
+        got = [await ctx.receive(timeout=30.0) for _ in range(3)]
+        self.log.extend(f"blob {message.n}" for message in got if isinstance(message, Blob))
+        self.log.extend(f"{message.peer} is gone" for message in got if isinstance(message, PeerGone))
+
+
+class TooLarge(Logging):
+    """Messages larger than a frame may be, and one that is just as large."""
+
+    async def run(self, ctx: Context) -> None:
+        large = ArrayDict({"x": np.zeros(1000, np.float32)})
+        await ctx.send("echo", Blob(n=1, data=large))
+        try:
+            await ctx.request("echo", Blob(n=2, data=large), timeout=5.0)
+        except Refused as failure:
+            self.log.append(str(failure))
+        try:
+            await ctx.request("nobody", Blob(n=3, data=large), timeout=5.0)
+        except PeerLeft as failure:
+            self.log.append(str(failure))
+        await ctx.send("echo", Blob(n=4, data=ArrayDict({"x": large["x"][:900]})))
+        await ctx.request("echo", Ping(n=5), timeout=5.0)
+        await ctx.sleep(0.3)
+
+
+class Mortal(Logging):
+    """Says which life it lives; its timers and its requests do not outlive one."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Start, Ping, Pong)
+    life = 0
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        if isinstance(message, Start):
+            self.life += 1
+            self.log.append(f"{ctx.name} lives for the {self.life}. time")
+            ctx.later(0.8, Pong(n=self.life))
+        elif isinstance(message, Pong):
+            self.log.append(f"{ctx.name} is woken by the {message.n}. life")
+        elif self.life == 1:
+            await ctx.sleep(1000.0)
+        else:
+            await ctx.reply(message, Pong(n=self.life))
+
+
+class Survivor(Logging):
+    """Asks in the first life of its peer, while that is off, and in its second one."""
+
+    async def run(self, ctx: Context) -> None:
+        log: Log = []
+        async with ctx.group() as group:
+            for n, wait_s in enumerate((0.1, 0.5, 1.2)):
+                group.spawn(self._ask(ctx, log, n, wait_s))
+        await ctx.sleep(0.6)
+        self.log.extend(sorted(log))
+
+    async def _ask(self, ctx: Context, log: Log, n: int, wait_s: float) -> None:
+        await ctx.sleep(wait_s)
+        try:
+            reply = await ctx.request("mortal", Ping(n=n), timeout=1.0)
+        except (PeerLeft, DeadlineExceeded) as failure:
+            log.append(f"{n}: {failure}")
+        else:
+            log.append(f"{n}: answered in the {reply.n}. life")  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core.deployment import Deployment
+from core.deployment import Deployment, Fault
 from core.records.rows import UndeliveredRow
 from real_runtime.testing import run_real
 from sim.testing import run_sim
@@ -66,6 +66,33 @@ CASES: dict[str, tuple[Callable[[a.Log], Deployment], list[str]]] = {
             "busy handles 10", "echo got 10 from busy", "busy got 11 and has handled 10",
             "busy handles 20", "echo got 20 from busy", "busy got 21 and has handled 20",
             "busy handles 30", "echo got 30 from busy", "busy got 31 and has handled 30",
+        ],
+    ),
+    "what only the world may send": (
+        lambda log: a.deployment({"main": a.Forging(log), "picky": a.Picky(log)}),
+        [
+            "picky got Start from '', 0", "picky got PeerGone from '', 0",
+            "picky got Ping from 'main', 1", "picky got Ping from 'picky', 0",
+        ],
+    ),
+    "bulk of a peer that leaves": (
+        lambda log: a.deployment({"main": a.Heir(log), "leaver": a.LeavesMuch(log)}),
+        ["blob 1", "blob 2", "leaver is gone"],
+    ),
+    "too large": (
+        lambda log: a.deployment({"main": a.TooLarge(log), "echo": a.Echo(log)}, max_frame_bytes=3700),
+        [
+            "echo refused the message: oversized", "nobody has left",
+            "echo got 5 from main", "echo got blob 4 of 3600 bytes",
+        ],
+    ),
+    "crash and restart": (
+        lambda log: a.deployment(
+            {"main": a.Survivor(log), "mortal": a.Mortal(log)}, faults=(Fault("crash", "mortal", 0.3, 0.4),)
+        ),
+        [
+            "mortal lives for the 1. time", "mortal lives for the 2. time", "mortal is woken by the 2. life",
+            "0: mortal has left", "1: not done within 1 s", "2: answered in the 2. life",
         ],
     ),
 }  # fmt: skip
