@@ -73,6 +73,7 @@ class FakeDevice:
     charging: bool = False
     temperature_c: float | None = 25.0
     network: str = "wifi"
+    metered: bool = False
     load: float = 0.0
 
 

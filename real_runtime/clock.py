@@ -16,9 +16,17 @@ class Clock:
         self.time_scale = time_scale
         self._started: float | None = None
 
-    def start(self) -> None:
-        """Let this moment be zero."""
-        self._started = time.monotonic()
+    def start(self, origin_s: float | None = None) -> None:
+        """Let this moment be zero, or the one that the machine's monotonic clock showed `origin_s`."""
+        now_s = time.monotonic()
+        self._started = now_s if origin_s is None else min(origin_s, now_s)
+
+    @property
+    def origin_s(self) -> float:
+        """What the machine's monotonic clock showed at zero."""
+        if self._started is None:
+            raise RuntimeError("the clock has not started")
+        return self._started
 
     @property
     def started(self) -> bool:

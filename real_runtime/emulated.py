@@ -82,6 +82,10 @@ class EmulatedDevice:
         return self._placement.link.kind
 
     @property
+    def metered(self) -> bool:
+        return self._placement.link.metered
+
+    @property
     def load(self) -> float:
         return self._device.reading(self._clock.now).load
 

@@ -66,6 +66,10 @@ class HostDevice:
         return self._placement.link.kind
 
     @property
+    def metered(self) -> bool:
+        return self._placement.link.metered
+
+    @property
     def load(self) -> float:
         return psutil.cpu_percent(interval=None) / 100.0
 

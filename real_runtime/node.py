@@ -90,6 +90,8 @@ async def serve(
             observe=progress.observe if launched else None,
             begun=(lambda: progress.tell(Progress(BEGUN))) if launched else None,
             patience_s=patience_s,
+            # Launched nodes are on one machine, and so have one monotonic clock.
+            shared_clock=launched,
         )
         flushing = loop.create_task(_flush(writer, world))
         entry = book.nodes[node]

@@ -37,8 +37,8 @@ class Events(Protocol):
     def actor_missed(self, node: str, actor: str) -> None:
         """The device of an actor of a peer was silent for too long, or has lost its state."""
 
-    def go(self, node: str) -> None:
-        """The peer says that this moment is zero."""
+    def go(self, node: str, body: bytes) -> None:
+        """The peer says that this moment is zero, and what its monotonic clock shows."""
 
     def ended(self, node: str, reason: str) -> None:
         """The peer says that the run is over."""
@@ -124,7 +124,7 @@ class Peer:
                 if actor in self.actors:
                     events.actor_missed(self.name, actor)
             case protocol.GO:
-                events.go(self.name)
+                events.go(self.name, body)
             case protocol.END:
                 events.ended(self.name, body.decode("utf-8", "replace"))
 

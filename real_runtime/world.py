@@ -11,6 +11,7 @@ import asyncio
 import os
 import resource
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,9 @@ LEAST_SILENCE_S: Final = 5.0
 PATIENCE_S: Final = 60.0
 #: Wall seconds for the goodbyes.
 GRACE_S: Final = 3.0
+
+
+_ORIGIN: Final = struct.Struct(">d")
 
 
 class RunFailed(Exception):
@@ -78,6 +82,7 @@ class World:
         observe: Callable[[float, str, Row], None] | None = None,
         begun: Callable[[], None] | None = None,
         silence_s: float | None = None,
+        shared_clock: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> None:
         everybody = residents(deployment)
@@ -116,6 +121,8 @@ class World:
         self._going = asyncio.Event()
         self._over = asyncio.Event()
         self._failure: BaseException | None = None
+        self._shared_clock = shared_clock
+        self._origin_s: float | None = None
         self._early: list[tuple[str, Message, int, float]] = []
         self._gone: set[str] = set()
         #: Who wants news of a peer; dicts for their order.
@@ -137,10 +144,12 @@ class World:
         try:
             await self._meet(leader)
             if leader:
+                self.clock.start()
                 for peer in self.transport.peers:
-                    self.transport.tell(peer, protocol.GO)
+                    self.transport.tell(peer, protocol.GO, _ORIGIN.pack(self.clock.origin_s))
             else:
                 await self._first(self._going)
+                self.clock.start(self._origin_s)
             self._start()
             await self._over.wait()
             self._raise_failure()
@@ -187,7 +196,6 @@ class World:
         self._raise_failure()
 
     def _start(self) -> None:
-        self.clock.start()
         if self._begun is not None:
             self._begun()
         for place in self.places.values():
@@ -292,7 +300,9 @@ class World:
 
     def delivered(self, receiver: str, message: Message, size_bytes: int, sent_s: float) -> None:
         try:
-            self._records.message(sent_s, self.clock.now, message.sender, receiver, type(message), size_bytes)
+            # Clocks of several machines begin when they hear "go", moments apart; nothing arrives before it was sent.
+            delivered_s = max(self.clock.now, sent_s)
+            self._records.message(sent_s, delivered_s, message.sender, receiver, type(message), size_bytes)
         except RecordsError as error:
             self._end(error)
 
@@ -404,9 +414,12 @@ class World:
     def actor_missed(self, node: str, actor: str) -> None:
         self._tell_watchers(actor)
 
-    def go(self, node: str) -> None:
-        if node == self._main_node:
-            self._going.set()
+    def go(self, node: str, body: bytes) -> None:
+        if node != self._main_node:
+            return
+        if self._shared_clock and len(body) == _ORIGIN.size:
+            (self._origin_s,) = _ORIGIN.unpack(body)
+        self._going.set()
 
     def ended(self, node: str, reason: str) -> None:
         if node == self._main_node:

@@ -183,6 +183,10 @@ class SimulatedDevice:
         return self.node.placement.link.kind
 
     @property
+    def metered(self) -> bool:
+        return self.node.placement.link.metered
+
+    @property
     def load(self) -> float:
         return self.node.device.reading(self.node.env._now).load
 

@@ -151,7 +151,7 @@ class Dormant:
         """Whether a row can hold all there is of a node and its actor, and its device has no event on this page."""
         return (
             node.state == UP
-            and node.armed_s // PAGE_S > node.env._now // PAGE_S
+            and node.armed_s >= (node.env._now // PAGE_S + 1.0) * PAGE_S
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
             and node.control_free_s <= node.env._now
             and node.device.resting

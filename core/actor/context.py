@@ -76,6 +76,10 @@ class DeviceView(Protocol):
         """Kind of access link: `wifi`, `cellular`, `ethernet`."""
 
     @property
+    def metered(self) -> bool:
+        """Whether traffic over the access link costs its user money."""
+
+    @property
     def load(self) -> float:
         """Share of the processor in use, 0 to 1."""
 

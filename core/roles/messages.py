@@ -15,7 +15,7 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     max_temperature_c: float | None = None
     #: Only while on external power.
     charging: bool = False
-    #: Only on links that are not cellular.
+    #: Only where traffic costs nothing.
     unmetered: bool = False
 
 

@@ -34,7 +34,7 @@ def unmet(requirements: Requirements, ctx: Context) -> str | None:
     limit = requirements.max_temperature_c
     if limit is not None and temperature is not None and temperature > limit:
         return "temperature"
-    if requirements.unmetered and device.network == "cellular":
+    if requirements.unmetered and device.metered:
         return "network"
     return None
 

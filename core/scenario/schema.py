@@ -95,7 +95,7 @@ class Requirements(Section):
     min_battery: FractionOrNull = Field(None, description="Least charge; devices on mains fulfil it.")
     max_temperature: CelsiusOrNull = Field(None, description="Highest temperature, °C.")
     charging: Bool = Field(False, description="Only while on external power.")
-    unmetered: Bool = Field(False, description="Only on links that are not cellular.")
+    unmetered: Bool = Field(False, description="Only on links whose traffic costs nothing (not metered).")
 
 
 class Training(Section):

@@ -196,7 +196,7 @@ def test_a_worker_trains_if_its_device_allows() -> None:
         "battery": (Requirements(min_battery=0.5), FakeDevice(battery_level=0.4)),
         "temperature": (Requirements(max_temperature_c=40.0), FakeDevice(temperature_c=41.0)),
         "charging": (Requirements(charging=True), FakeDevice(charging=False)),
-        "network": (Requirements(unmetered=True), FakeDevice(network="cellular")),
+        "network": (Requirements(unmetered=True), FakeDevice(metered=True)),
     }
     for reason, (needs, device) in cases.items():
         (said,) = asked(needs, device)
