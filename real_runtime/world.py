@@ -97,6 +97,7 @@ class World:
         self._begun = begun
         self._patience_s = patience_s
         self._codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
+        self._kinds = frozenset(self._codec.types)
         self._node_of = book.node_of()
         self._main_node = self._node_of[deployment.main]
         if silence_s is None:
@@ -260,6 +261,8 @@ class World:
 
     def _way(self, place: Place, to: str, message: Message) -> str | None:
         """The other node that a message goes to; None if it is delivered here, or not at all."""
+        if type(message) not in self._kinds:
+            raise TypeError(f"{type(message).__name__} is none of the message types of this deployment")
         node = self._node_of.get(to)
         if node is None or to in self._gone:
             self._not_reached(place, to, message, "gone")

@@ -31,7 +31,7 @@ from core.devices import (
     Work,
 )
 from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
-from core.wire import PREFIX_BYTES, copy_of, encode_header, payload_fields
+from core.wire import PREFIX_BYTES, copy_of, encode_header
 from sim.cell import Computation
 from sim.network.sharing import SharedLink
 from sim.network.transfer import Channels, Transfer
@@ -51,8 +51,6 @@ _EVENTS: dict[type[Effect], str] = {
     BatteryFull: "battery_full",
     ThrottleChanged: "throttle",
 }
-
-_payloads: dict[type[Message], tuple[str, ...]] = {}
 
 
 class Node:
@@ -78,6 +76,7 @@ class Node:
         "incoming",
         "index",
         "jobs",
+        "kinds",
         "latency_s",
         "life",
         "limit_bytes",
@@ -106,6 +105,7 @@ class Node:
         self.queue: list[Any] = world.env._queue
         self.next_entry = world.env._eid.__next__
         self.nodes = world.nodes
+        self.kinds = world.kinds
         self.rows = world.writer.pending_messages
         self.block = world.writer.ENCODE_BLOCK
         self.limit_bytes = world.deployment.max_frame_bytes
@@ -194,9 +194,9 @@ class Node:
         """Put a stamped message on the way to an actor."""
         kind = type(message)
         size = PREFIX_BYTES + len(encode_header((to, message)))
-        fields = _payloads.get(kind)
+        fields = self.kinds.get(kind)
         if fields is None:
-            fields = _payloads[kind] = payload_fields(kind)
+            raise TypeError(f"{kind.__name__} is none of the message types of this deployment")
         if fields or self.state or size > self.limit_bytes:
             self._transmit_slowly(to, message, size)
             return
@@ -257,7 +257,7 @@ class Node:
     # From here on: what is rarer.
 
     def _transmit_slowly(self, to: str, message: Message, size: int) -> None:
-        for name in _payloads[type(message)]:
+        for name in self.kinds[type(message)]:
             payload = getattr(message, name)
             if payload is not None:
                 size += payload.nbytes

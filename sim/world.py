@@ -101,6 +101,8 @@ class World:
         #: Nodes of populations that are awake.
         self.live = 0
         self.max_live = deployment.max_live
+        #: The closed set of message types, each with the names of its fields that carry arrays.
+        self.kinds = {kind: payload_fields(kind) for kind in (*SYSTEM_MESSAGES, *deployment.messages)}
         self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
         self.make_node = StrictNode if deployment.strict_wire else Node
         #: What the main actor has left as its `result`.
@@ -210,7 +212,7 @@ class World:
             node.cell.kill()
         self._forget_watches(node)
         for watcher in self._watchers_of(node):
-            LocalMessage(watcher, PeerGone(peer=node.name), node.path_delay_s(watcher))
+            self._tell_last(node, watcher, PeerGone(peer=node.name))
         if node.name == self.deployment.main:
             if node.cell is not None:
                 self.result = getattr(node.cell.actor, "result", None)
@@ -273,7 +275,17 @@ class World:
     def tell_gone(self, requester: str, node: Node, correlation: int) -> None:
         """A request met an actor that has left."""
         peer = self._known(requester)
-        LocalMessage(peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"), node.path_delay_s(peer))
+        self._tell_last(node, peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"))
+
+    @staticmethod
+    def _tell_last(node: Node, peer: Node, news: Message) -> None:
+        """Let a peer know that an actor has left, behind all that the actor had sent to it."""
+
+        def tell() -> None:
+            waiting_s = max(node.control_free_s - node.env.now, 0.0)
+            LocalMessage(peer, news, waiting_s + node.path_delay_s(peer))
+
+        node.channels.behind(peer, tell)
 
     def through_the_wire(self, to: str, message: Message) -> Message:
         """Encode and decode a message (`strict_wire`); its arrays are computed for that."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from core.actor import Actor, Context, DeadlineExceeded, Message, Payload, PeerGone
-from core.aggregation import exact_mean
+from core.aggregation import MAX_WEIGHT, exact_mean
 from core.learning import Algorithm
 from core.records import ClientRow, EvaluationRow, ParticipationRow, RoundRow
 from core.roles.messages import (
@@ -27,6 +27,13 @@ from core.roles.messages import (
     TrainRequest,
     TrainResult,
 )
+from core.wire import Spec
+
+
+def _has_scalars(payload: Payload, *names: str) -> bool:
+    """Whether a payload holds just these float32 scalars."""
+    return dict(payload.spec) == dict.fromkeys(names, Spec("<f4", ()))
+
 
 #: Quiet after which all who are there count as having joined, s.
 SETTLING_S = 1.0
@@ -200,6 +207,9 @@ class Coordinator(Actor):
         if dict(result.update.spec) != dict(params.spec) or not 0 < result.examples <= self.pool[client]:
             self._decide(ctx, tally, client, "rejected", "not of the model's shape, or more examples than joined with")
             return False
+        if not _has_scalars(result.metrics, "loss") or not (0 <= result.steps < 1 << 31 and 0 <= result.seconds < 1e12):
+            self._decide(ctx, tally, client, "rejected", "its report of the training is none")
+            return False
         self._decide(ctx, tally, client, "accepted", "")
         tally.examples += result.examples
         ctx.record(
@@ -223,8 +233,11 @@ class Coordinator(Actor):
         """Everything but a usable result."""
         sender = message.sender
         match message:
+            case Join() if not 0 <= message.examples <= MAX_WEIGHT:
+                detail = f"joins with {message.examples} examples; 0 to {MAX_WEIGHT} are taken"
+                ctx.record(ParticipationRow(round=0, client=sender, event="rejected", detail=detail))
             case Join():
-                self.pool[sender] = max(message.examples, 0)
+                self.pool[sender] = message.examples
                 ctx.watch(sender)
                 if tally is not None and sender in tally.waiting:
                     self._decide(ctx, tally, sender, "lost", "it started anew")
@@ -244,6 +257,8 @@ class Coordinator(Actor):
     def _evaluated(self, ctx: Context, result: EvaluateResult) -> None:
         if result.sender == self.evaluator and self.evaluations > 0:
             self.evaluations -= 1
+            if not _has_scalars(result.metrics, "accuracy", "loss"):
+                return
             ctx.record(
                 EvaluationRow(
                     round=result.round, examples=result.examples, accuracy=result.metrics, loss=result.metrics

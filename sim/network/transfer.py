@@ -9,6 +9,7 @@ Messages of one sender to one receiver follow one another, so that they arrive i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.wire import Message
@@ -79,10 +80,12 @@ class Transfer:
 class Channels:
     """Per receiver, the bulk messages of one sender in order: the first of each moves, the others wait."""
 
-    __slots__ = ("_queues",)
+    __slots__ = ("_behind", "_queues")
 
     def __init__(self) -> None:
         self._queues: dict[Node, deque[Transfer]] = {}
+        #: What is to be done when nothing moves or waits for a receiver any more.
+        self._behind: dict[Node, list[Callable[[], None]]] | None = None
 
     @property
     def moving(self) -> bool:
@@ -106,11 +109,26 @@ class Channels:
             queue[0].begin()
         else:
             del self._queues[receiver]
+            self._done(receiver)
+
+    def behind(self, receiver: Node, call: Callable[[], None]) -> None:
+        """Call when all that moves or waits for `receiver` has left, now if nothing does."""
+        if receiver not in self._queues:
+            call()
+            return
+        if self._behind is None:
+            self._behind = {}
+        self._behind.setdefault(receiver, []).append(call)
+
+    def _done(self, receiver: Node) -> None:
+        for call in (self._behind or {}).pop(receiver, ()):
+            call()
 
     def drop(self, receiver: Node, reason: str) -> None:
         """Abort all transfers to `receiver`."""
         for transfer in self._queues.pop(receiver, ()):
             transfer.abort(reason)
+        self._done(receiver)
 
     def drop_all(self, reason: str) -> None:
         """Abort all transfers."""

@@ -132,7 +132,7 @@ def place(
 def study(main: Life | Placement, *others: Placement, accepts: tuple[type[Message], ...] = (), **settings: Any) -> Any:
     """A deployment whose main actor lives as `main` says."""
     first = main if isinstance(main, Placement) else place("main", living(main, *accepts))
-    return Deployment(placements=(first, *others), main=first.name, messages=MESSAGES, **settings)
+    return Deployment(placements=(first, *others), main=first.name, **{"messages": MESSAGES, **settings})
 
 
 @dataclasses.dataclass

@@ -74,6 +74,8 @@ def test_what_would_cross_a_link_that_is_down_waits_and_arrives_in_order(lost: b
             for _ in range(10 if lost else 9):
                 message = await ctx.receive(timeout=60.0)
                 log.append((ctx.now, "main", type(message).__name__, getattr(message, "n", "")))
+        with pytest.raises(DeadlineExceeded):
+            await ctx.receive(timeout=60.0)
 
     async def ask(ctx: Context) -> None:
         reply = await ctx.request("peer", Small(n=99), timeout=60.0)
@@ -447,7 +449,7 @@ def energy(outcome: Outcome, actor: str) -> dict[str, float]:
 
 
 def test_what_a_leaving_actor_has_sent_still_arrives() -> None:
-    """Leaving is no crash: its bulk goes on, behind small messages and the news that it has left."""
+    """Leaving is no crash: its bulk goes on, behind small messages, and the news that it has left come last."""
     log: Log = []
 
     async def leaver(ctx: Context) -> None:
@@ -475,11 +477,36 @@ def test_what_a_leaving_actor_has_sent_still_arrives() -> None:
             faults=(Fault("link_down", "leaver", 1.0, 5.0), Fault("link_down", "main", 1.0, 1.0)),
         )
     )
-    assert sorted(log[:2]) == [("PeerGone", ""), ("Small", 3)]
-    assert log[2:] == [("Large", 1), ("Large", 2)]
+    assert log == [("Small", 3), ("Large", 1), ("Large", 2), ("PeerGone", "")]
     assert outcome.undelivered() == [("main", "leaver", "Small", "gone"), ("main", "leaver", "Large", "gone")]
     second = outcome.records.messages[-1]
     assert second.delivered_s == pytest.approx((8192 + 4096) / 4096 + 5.0 + 0.25, abs=0.2)
+
+
+def test_requests_that_were_taken_and_not_answered_are_told_when_their_actor_leaves() -> None:
+    log: Log = []
+
+    async def leaver(ctx: Context) -> None:
+        first = await ctx.receive()
+        await ctx.receive()
+        await ctx.sleep(1.0)
+        await ctx.reply(first, Answer(n=1))
+
+    async def life(ctx: Context) -> None:
+        async with ctx.group() as group:
+            for n in range(3):
+                group.spawn(ask(ctx, n))
+
+    async def ask(ctx: Context, n: int) -> None:
+        try:
+            await ctx.request("leaver", Small(n=n), timeout=60.0)
+            log.append((n, "answered"))
+        except PeerLeft:
+            log.append((n, "left"))
+            assert 1.0 < ctx.now < 2.0
+
+    run(study(life, place("leaver", living(leaver, Small), SLOW)))
+    assert sorted(log) == [(0, "answered"), (1, "left"), (2, "left")]
 
 
 def test_requests_under_way_to_one_that_leaves_are_told() -> None:

@@ -86,6 +86,20 @@ def test_a_flow_alone_is_exact() -> None:
         assert flow.ended_s == begin_s + size / 1024
 
 
+def test_a_link_does_not_wear_out() -> None:
+    """After 2^60 bytes, one byte still takes its time: the count begins afresh when the link is idle."""
+    env = ActorEnvironment()
+    link = SharedLink(env, 2.0**40)
+    link.begin(Flow(env, 2.0**60), 2.0**60)
+    env.run()
+    assert env.now == 2.0**20
+    link.set_rate(1024.0)
+    flow = Flow(env, 1)
+    link.begin(flow, 1)
+    env.run()
+    assert flow.ended_s == 2.0**20 + 2.0**-10
+
+
 @pytest.mark.parametrize("rate", [0.0, -1.0, inf, float("nan")])
 def test_a_link_has_a_rate(rate: float) -> None:
     with pytest.raises(ValueError, match="positive and finite"):
@@ -407,7 +421,12 @@ def test_what_is_too_large_is_refused_before_it_leaves() -> None:
         text: str
 
     outcome = run(
-        study(place("main", living(life), SLOW), place("a", handling(swallow, Large, Note)), max_frame_bytes=1000)
+        study(
+            place("main", living(life), SLOW),
+            place("a", handling(swallow, Large, Note)),
+            max_frame_bytes=1000,
+            messages=(Large, Note),
+        )
     )
     assert log == [("a", "oversized", 0.0)]
     assert outcome.undelivered() == [

@@ -92,9 +92,40 @@ def test_a_deadline_that_is_kept_is_forgotten() -> None:
     async def life(ctx: Context) -> None:
         async with ctx.deadline(5.0):
             await ctx.sleep(1.0)
-        await ctx.sleep(10.0)
+        await ctx.receive()
 
-    assert live(life).world.env.now == 11.0
+    with pytest.raises(Deadlock, match=r"^at 1 s nothing is left"):
+        live(life)
+
+
+def test_deadlines_and_groups_work_in_the_clean_up_of_a_cancelled_block() -> None:
+    """What was cancelled before they began is no business of theirs."""
+    log: Log = []
+
+    async def life(ctx: Context) -> None:
+        with pytest.raises(DeadlineExceeded, match="within 1 s"):
+            await block(ctx)
+        log.append(ctx.now)
+
+    async def block(ctx: Context) -> None:
+        async with ctx.deadline(1.0):
+            try:
+                await ctx.sleep(60.0)
+            finally:
+                try:
+                    async with ctx.deadline(2.0):
+                        await ctx.sleep(60.0)
+                except DeadlineExceeded as failure:
+                    log.append((failure.seconds, ctx.now))
+                try:
+                    async with ctx.group() as group:
+                        group.spawn(failing(ctx, 4.0))
+                        await ctx.sleep(60.0)
+                except ChildFailed:
+                    log.append(("child", ctx.now))
+
+    live(life)
+    assert log == [(2.0, 3.0), ("child", 7.0), 7.0]
 
 
 @pytest.mark.parametrize(("inner_s", "outer_s"), [(1.0, 2.0), (2.0, 1.0)])
@@ -347,6 +378,27 @@ def test_a_child_that_ends_before_its_cancellation_comes_has_a_result() -> None:
 
     live(life)
     assert log == [("a", "slept", 1.0), ("b", "slept", 1.0), ("a", "b", 1.0)]
+
+
+def test_a_group_that_is_ending_takes_no_more_children() -> None:
+    log: Log = []
+
+    async def life(ctx: Context) -> None:
+        with pytest.raises(ChildFailed):
+            await block(ctx)
+
+    async def block(ctx: Context) -> None:
+        async with ctx.group() as group:
+            group.spawn(failing(ctx, 1.0))
+            try:
+                await ctx.sleep(60.0)
+            finally:
+                with pytest.raises(RuntimeError, match="the group has ended"):
+                    group.spawn(napping(ctx, log, "late", 1.0))
+                log.append(ctx.now)
+
+    live(life)
+    assert log == [1.0]
 
 
 def test_groups_within_groups() -> None:

@@ -274,6 +274,50 @@ class LargeBeforeSmall(Logging):
         await ctx.sleep(3.0)
 
 
+class Undeclared(Message, frozen=True, kw_only=True):
+    """Not among the deployment's types."""
+
+
+class SaysGoodbye(Logging):
+    """Takes three requests, answers the first, sends two messages and leaves."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Ping,)
+
+    async def run(self, ctx: Context) -> None:
+        first, *_ = [await ctx.receive() for _ in range(3)]
+        await ctx.reply(first, Pong(n=0))
+        await ctx.send("main", Blob(n=1, data=ArrayDict({"x": np.zeros(500_000, np.float32)})))
+        await ctx.send("main", Pong(n=2))
+
+
+class HearsGoodbye(Logging):
+    """All that was sent comes before the news that its sender has left."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Pong, Blob, PeerGone)
+
+    async def run(self, ctx: Context) -> None:
+        ctx.watch("leaver")
+        async with ctx.group() as group:
+            for n in range(3):
+                group.spawn(self._ask(ctx, n))
+        seen = [await ctx.receive(timeout=10.0) for _ in range(3)]
+        self.log.append(f"then {', '.join(sorted(type(message).__name__ for message in seen[:2]))}")
+        self.log.append(f"last {type(seen[2]).__name__}")
+        try:
+            await ctx.send("leaver", Undeclared())
+        except TypeError as failure:
+            self.log.append(str(failure))
+
+    async def _ask(self, ctx: Context, n: int) -> None:
+        await ctx.sleep(n / 10)
+        try:
+            reply = await ctx.request("leaver", Ping(n=n), timeout=30.0)
+        except PeerLeft:
+            self.log.append(f"{n}: left")
+        else:
+            self.log.append(f"{n}: {type(reply).__name__}")
+
+
 class Busy(Logging):
     """Asks others from within a handler: the replies reach it past the messages that wait in its mailbox."""
 

@@ -59,6 +59,13 @@ CASES: dict[str, tuple[Callable[[a.Log], Deployment], list[str]]] = {
         lambda log: a.deployment({"main": a.LargeBeforeSmall(log), "echo": a.Echo(log)}),
         ["echo got 3 from main", "echo got blob 1 of 16000000 bytes", "echo got blob 2 of 40 bytes"],
     ),
+    "goodbye comes last": (
+        lambda log: a.deployment({"main": a.HearsGoodbye(log), "leaver": a.SaysGoodbye(log)}),
+        [
+            "0: Pong", "1: left", "2: left", "then Blob, Pong", "last PeerGone",
+            "Undeclared is none of the message types of this deployment",
+        ],
+    ),
     "reply to a busy actor": (
         lambda log: a.deployment({"main": a.Crowding(log), "busy": a.Busy(log), "echo": a.SlowEcho(log)}),
         [
