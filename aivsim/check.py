@@ -49,7 +49,7 @@ def check_command(scenario: Scenario) -> None:
     """Print what the run would be. Raises `InputWrong`."""
     try:
         built = study(scenario)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise InputWrong(str(error)) from None
     click.secho(scenario.name, bold=True, nl=False)
     click.echo(f", seed {scenario.seed}: {scenario.description or 'no description'}")

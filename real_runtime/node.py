@@ -24,7 +24,7 @@ from core.records import RecordsError, RunWriter, save_model
 from core.records.manifest import MODEL
 from real_runtime import book as books
 from real_runtime import progress
-from real_runtime.credentials import CredentialsError
+from real_runtime.credentials import CredentialsError, own_fingerprint
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
@@ -42,7 +42,7 @@ def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
 
 
 #: Seconds between two times that records go to the disk.
-FLUSH_S = 10.0
+FLUSH_S = 2.0
 
 
 def from_function(path: str) -> Deployment:
@@ -93,6 +93,9 @@ async def serve(
             # Launched nodes are on one machine, and so have one monotonic clock.
             shared_clock=launched,
         )
+        if launched:
+            # It is loaded and of no other use: a launcher that is killed leaves no key behind.
+            (credentials / f"{node}.key").unlink(missing_ok=True)
         flushing = loop.create_task(_flush(writer, world))
         entry = book.nodes[node]
         await world.run((entry.host, entry.port) if listen_fd is None else socket.socket(fileno=listen_fd))
@@ -155,6 +158,9 @@ def main(
         book = books.load(address_book)
         if node not in book.nodes:
             raise books.BookError(f"{address_book}: has no node {node!r}; it has {', '.join(sorted(book.nodes))}")
+        if own_fingerprint(credentials, node) != book.nodes[node].fingerprint:
+            own = credentials / f"{node}.crt"
+            raise NotAdmitted(f"{own} is not the certificate that {address_book} pins for node {node!r}")
         deployment = from_scenario(scenario, settings) if scenario is not None else from_function(function or "")
         writer = _writer(records)
         asyncio.run(

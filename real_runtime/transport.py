@@ -158,6 +158,11 @@ class Transport:
             except ShutOut as error:
                 self.events.shut_out(peer.name, str(error))
                 return self.lose(peer, lost=True)
+            except ssl.SSLError as error:
+                refusals = 0
+                if any(word in (error.reason or "") for word in ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_")):
+                    self.events.shut_out(peer.name, f"it refuses this node's certificate ({error.reason})")
+                    return self.lose(peer, lost=True)
             except _Busy:
                 refusals = 0
             except (OSError, TimeoutError, asyncio.IncompleteReadError, WireError):

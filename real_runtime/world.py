@@ -123,6 +123,8 @@ class World:
         self._over = asyncio.Event()
         self._failure: BaseException | None = None
         self._shared_clock = shared_clock
+        #: The last connection or frame that was refused, for whoever waits in vain.
+        self._refusal = ""
         self._origin_s: float | None = None
         self._early: list[tuple[str, Message, int, float]] = []
         self._gone: set[str] = set()
@@ -183,7 +185,8 @@ class World:
                 await self._first(self._met)
         except TimeoutError:
             names = ", ".join(sorted(self._missing))
-            raise RunFailed(f"node {self.node} waited {self._patience_s:g} s in vain for {names}") from None
+            refused = f"; refused meanwhile: {self._refusal}" if self._refusal else ""
+            raise RunFailed(f"node {self.node} waited {self._patience_s:g} s in vain for {names}{refused}") from None
 
     async def _first(self, event: asyncio.Event) -> None:
         """Wait for an event, or for the end of the run."""
@@ -318,6 +321,7 @@ class World:
 
     def refused(self, node: str, sender: str, receiver: str, kind: str, size_bytes: int, error: WireError) -> None:
         self.transport.traffic.refused[error.reason] += 1
+        self._refusal = f"{sender} ({error.detail})"
         self.record(
             receiver,
             UndeliveredRow(sender=sender, receiver=receiver, type=kind, size_bytes=size_bytes, reason=error.reason),

@@ -10,10 +10,13 @@ import functools
 import zipfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+#: Most classes of an own data set: a model has weights for each, so that a stray label would fill the memory.
+MAX_CLASSES: Final = 100_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,21 +53,21 @@ def _digits() -> Dataset:
     )
 
 
-def _vector(path: Path, key: str, values: npt.NDArray[Any], length: int) -> npt.NDArray[np.int32]:
+def _vector(path: Path, key: str, values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
     if values.shape != (length,) or values.dtype.kind not in "iu":
         raise ValueError(
             f"{path}: `{key}` is {values.dtype}{list(values.shape)}; integers of shape [{length}] are expected"
         )
     if length and int(values.min()) < 0:
         raise ValueError(f"{path}: `{key}` has the negative value {values.min()}")
-    return values.astype(np.int32)
+    return values
 
 
 def load_npz(path: str | Path) -> Dataset:
     """A data set from a file with x [n, …] (numbers, taken as they are), y [n] (0, 1, …) and, optionally, client [n].
 
-    Client numbers may have gaps; they are renumbered in ascending order. Raises `ValueError` that names the file
-    and the array.
+    Labels are below `MAX_CLASSES`. Client numbers may have gaps; they are renumbered in ascending order. Raises
+    `ValueError` that names the file and the array.
     """
     path = Path(path)
     try:
@@ -83,13 +86,15 @@ def load_npz(path: str | Path) -> Dataset:
     if not np.isfinite(x).all():
         raise ValueError(f"{path}: `x` has values that are not finite")
     y = _vector(path, "y", found["y"], len(x))
+    if int(y.max()) >= MAX_CLASSES:
+        raise ValueError(f"{path}: `y` has the label {y.max()}; labels from 0 to {MAX_CLASSES - 1} are expected")
     client = None
     if "client" in found:
         client = np.unique(_vector(path, "client", found["client"], len(x)), return_inverse=True)[1].astype(np.int32)
     return Dataset(
         name=path.stem,
         x=x,
-        y=y,
+        y=y.astype(np.int32),
         client=client,
         classes=int(y.max()) + 1,
         client_noun="client",

@@ -47,8 +47,8 @@ class Algorithm:
 def _optimizer(name: str, momentum: float) -> Optimizer:
     if name != "sgd":
         raise ValueError(f"unknown local optimizer {name!r}: sgd")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum is {momentum}; 0 <= momentum < 1 is expected")
+    if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum!r}; 0 <= momentum < 1 is expected")
     return lambda learning_rate: optax.sgd(learning_rate, momentum=momentum or None)
 
 

@@ -107,8 +107,19 @@ def softmax(*, input_shape: tuple[int, ...], classes: int) -> Model:
     return from_nnx(Softmax, name="softmax", input_shape=input_shape, classes=classes)
 
 
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def cnn(*, input_shape: tuple[int, ...], classes: int, features: tuple[int, int] = (8, 16), hidden: int = 32) -> Model:
-    """The small convolutional network; `features` of the two convolutions, `hidden` units."""
+    """The small convolutional network; `features` of the two convolutions, `hidden` units.
+
+    Raises `ValueError` for sizes that are no positive whole numbers.
+    """
+    if not isinstance(features, list | tuple) or len(features) != 2 or not all(map(_is_size, features)):
+        raise ValueError(f"features of cnn is {features!r}; two whole numbers from 1 are expected")
+    if not _is_size(hidden):
+        raise ValueError(f"hidden of cnn is {hidden!r}; a whole number from 1 is expected")
     return from_nnx(
         Cnn,
         name="cnn",

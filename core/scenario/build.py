@@ -10,10 +10,14 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+import jax
+import numpy as np
 
 from core import rng
 from core.actor import Actor
+from core.compute.function import abstract
 from core.data import Federation, federation
 from core.deployment import Deployment, Placement
 from core.learning import Algorithm, fedavg
@@ -21,8 +25,14 @@ from core.models import Model, from_nnx, model, models
 from core.roles import MESSAGES, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
 from core.scenario import resolve
 from core.scenario.names import COORDINATOR, EVALUATOR
-from core.scenario.plugins import load_attribute
+from core.scenario.plugins import own_part
 from core.scenario.schema import Group, Scenario, Station
+
+#: What is expected of own parts.
+_MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
+_ALGORITHM: Final = (
+    "a function of (model, batch_size, server_learning_rate, and what training.options has) that makes an Algorithm"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,17 +105,30 @@ def _model(scenario: Scenario, data: Federation) -> Model:
     shape, classes = tuple(data.data.x.shape[1:]), data.data.classes
     if wanted.name in models():
         return model(wanted.name, input_shape=shape, classes=classes, **wanted.options)
-    factory: Any = load_attribute(wanted.name)
-    return from_nnx(factory, name=wanted.name, input_shape=shape, classes=classes, hyper=wanted.options)
+
+    def make(factory: Callable[..., Any]) -> Model:
+        made = from_nnx(factory, name=wanted.name, input_shape=shape, classes=classes, hyper=wanted.options)
+        # Traced without numbers: a forward pass that cannot work is found before the run.
+        logits: Any = jax.eval_shape(made.apply, made.spec, abstract((2, *shape), np.float32))
+        if getattr(logits, "shape", None) != (2, classes):
+            raise ValueError(f"its modules map inputs of shape {(2, *shape)} to {logits}, not to shape {(2, classes)}")
+        return made
+
+    return own_part("model.name", wanted.name, make, _MODEL)
 
 
 def _algorithm(scenario: Scenario, network: Model) -> Algorithm:
     training = scenario.training
-    make: Any = fedavg if training.algorithm == "fedavg" else load_attribute(training.algorithm)
-    made = make(network, training.batch_size, training.server_learning_rate, **training.options)
-    if not isinstance(made, Algorithm):
-        raise ValueError(f"training.algorithm: {training.algorithm} returned {made!r}, which is no Algorithm")
-    return made
+
+    def make(factory: Callable[..., Any]) -> Algorithm:
+        made = factory(network, training.batch_size, training.server_learning_rate, **training.options)
+        if not isinstance(made, Algorithm):
+            raise TypeError(f"it returned {made!r:.100}, which is no Algorithm")
+        return made
+
+    if training.algorithm == "fedavg":
+        return make(fedavg)
+    return own_part("training.algorithm", training.algorithm, make, _ALGORITHM)
 
 
 def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from pydantic_core import PydanticCustomError
+
 from core import devices as catalogue
 from core.scenario import resolve
-from core.scenario.kinds import did_you_mean
+from core.scenario.kinds import Kind, did_you_mean
 from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS
 
 if TYPE_CHECKING:
@@ -236,20 +238,30 @@ def _held_out(s: Scenario) -> Iterator[Finding]:
 
 
 def _options(
-    path: KeyPath, name: str, options: dict[str, object], known: dict[str, tuple[str, ...]]
+    path: KeyPath, name: str, options: Mapping[str, object], known: Mapping[str, Mapping[str, Kind]]
 ) -> Iterator[Finding]:
-    for option in options:
-        if name in known and option not in known[name]:
-            accepted = listed(known[name]) if known[name] else "no options"
-            yield Finding((*path, option), f"{name} takes {accepted}", did_you_mean(option, known[name]))
+    """Options of a part of ours are those that it has, with values that it takes; own parts look at theirs."""
+    kinds = known.get(name)
+    if kinds is None:
+        return
+    for option, value in options.items():
+        if option not in kinds:
+            accepted = listed(tuple(kinds)) if kinds else "no options"
+            yield Finding((*path, option), f"{name} takes {accepted}", did_you_mean(option, kinds))
+            continue
+        try:
+            kinds[option].read(value)
+        except PydanticCustomError as error:
+            hint = (error.context or {}).get("hint", "").removesuffix("; ")
+            yield Finding((*path, option), kinds[option].accepted, hint)
 
 
 def _model_options(s: Scenario) -> Iterator[Finding]:
-    yield from _options(("model", "options"), s.model.name, s.model.options, dict(MODELS))
+    yield from _options(("model", "options"), s.model.name, s.model.options, MODELS)
 
 
 def _algorithm_options(s: Scenario) -> Iterator[Finding]:
-    yield from _options(("training", "options"), s.training.algorithm, s.training.options, dict(ALGORITHMS))
+    yield from _options(("training", "options"), s.training.algorithm, s.training.options, ALGORITHMS)
 
 
 def _dataset_file(s: Scenario) -> Iterator[Finding]:

@@ -25,16 +25,23 @@ from core.scenario.tree import Node
 MAX_EXPLAINED: Final = 100
 
 
-def problems_of(error: ValidationError, root: Node) -> list[Problem]:
-    """All problems of the scenario `root`, which pydantic has refused with `error`."""
+def problems_of(error: ValidationError, root: Node, *, whole: bool = True) -> list[Problem]:
+    """All problems of the scenario `root`, which pydantic has refused with `error`.
+
+    If it is not `whole`, as what it extends could not be read, what is missing or does not fit together says nothing.
+    """
     problems: list[Problem] = []
     for detail in error.errors(include_url=False)[:MAX_EXPLAINED]:
         if detail["type"] == CHECKS:
-            return [_located(finding, root) for finding in detail["ctx"]["findings"]]
+            return [_located(finding, root) for finding in detail["ctx"]["findings"]] if whole else []
+        if detail["type"] == "missing" and not whole:
+            continue
         path = tuple(part for part in detail["loc"] if part != "[key]")
         if detail["type"] == "too_short" and root.find(path)[0].value:
             continue  # pydantic counts the valid items only
         problems.append(_explained(path, detail["type"], detail.get("ctx", {}), detail["msg"], root))
+    if not whole:
+        return problems
     draft = cast(Scenario, draft_of(Scenario, root.plain()))
     return [*problems, *(_located(finding, root) for finding in checks.findings(draft))]
 

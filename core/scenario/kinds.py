@@ -157,6 +157,28 @@ class Whole(Kind):
         return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
 
+class Wholes(Kind):
+    """A list of `length` whole numbers, each within limits; read as a tuple."""
+
+    def __init__(self, length: int, minimum: int, maximum: int) -> None:
+        self.length, self.item = length, Whole(minimum, maximum)
+
+    @property
+    def values(self) -> str:
+        return f"a list of {self.length} items that are each {self.item.values}"
+
+    def read(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or len(value) != self.length:
+            raise self.refuse()
+        try:
+            return tuple(self.item.read(part) for part in value)
+        except PydanticCustomError:
+            raise self.refuse() from None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.item.schema(), "minItems": self.length, "maxItems": self.length}
+
+
 class Flag(Kind):
     """true or false."""
 

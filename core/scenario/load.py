@@ -61,7 +61,7 @@ def find(name: str | Path, directories: Sequence[Path] = ()) -> Path:
     given = Path(name)
     if given.is_file():
         return given
-    ours = {path.stem: path for directory in reversed(directories) for path in sorted(directory.glob("*.yaml"))}
+    ours = _ours(directories)
     if str(name) in ours:
         return ours[str(name)]
     hint = "this is a directory" if given.is_dir() else "there is no such file"
@@ -71,11 +71,18 @@ def find(name: str | Path, directories: Sequence[Path] = ()) -> Path:
     raise ScenarioError([Problem(str(name), hint=f"{hint}; {close}" if close else hint, accepted=accepted)])
 
 
+def _ours(directories: Sequence[Path]) -> dict[str, Path]:
+    """Our scenarios by name; the first of the directories counts."""
+    return {path.stem: path for directory in reversed(directories) for path in sorted(directory.glob("*.yaml"))}
+
+
 def _validated(root: Node, problems: list[Problem]) -> Scenario:
+    # A problem with `extends` means that something is not there; the key itself is gone from the tree.
+    whole = all(problem.key != "extends" for problem in problems)
     try:
         scenario = Scenario.model_validate(root.plain())
     except ValidationError as error:
-        problems.extend(problems_of(error, root))
+        problems.extend(problems_of(error, root, whole=whole))
     else:
         if not problems:
             return scenario
@@ -124,9 +131,8 @@ def _read(path: Path, directories: Sequence[Path], chain: tuple[Path, ...], prob
     if not isinstance(extends.value, str):
         problems.append(wrong)
         return root
-    beside = (path.parent / extends.value, path.parent / f"{extends.value}.yaml")
     try:
-        base = next((file for file in beside if file.is_file()), None) or find(extends.value, directories)
+        base = _extended(path, extends.value, directories)
     except ScenarioError as error:
         first = error.problems[0]
         problems.append(dataclasses.replace(wrong, accepted=first.accepted, hint=first.hint))
@@ -137,6 +143,19 @@ def _read(path: Path, directories: Sequence[Path], chain: tuple[Path, ...], prob
         problems.append(dataclasses.replace(wrong, hint=f"the scenario {why}: {names}"))
         return root
     return tree.merge(_read(base, directories, chain, problems), root)
+
+
+def _extended(path: Path, name: str, directories: Sequence[Path]) -> Path:
+    """The file that the scenario in `path` extends. Raises `ScenarioError`.
+
+    Files beside it come before ours, but the name of one of ours is never the file itself: an own `quickstart.yaml`
+    may extend `quickstart`.
+    """
+    ours = _ours(directories)
+    for file in (path.parent / name, path.parent / f"{name}.yaml"):
+        if file.is_file() and not (name in ours and file.resolve() == path.resolve()):
+            return file
+    return find(name, directories) if name not in ours else ours[name]
 
 
 def _text(path: Path) -> str:

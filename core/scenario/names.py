@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from core.scenario.kinds import Choice, Kind, Number, Whole, Wholes
+
 
 class DatasetFacts(NamedTuple):
     """Examples of a data set, and its natural clients."""
@@ -17,10 +19,15 @@ class DatasetFacts(NamedTuple):
     natural_clients: int
 
 
-#: Options of each model, by its name.
-MODELS: Final[Mapping[str, tuple[str, ...]]] = {"cnn": ("features", "hidden"), "softmax": ()}
+#: Options of each model, by its name, and what each accepts.
+MODELS: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "cnn": {"features": Wholes(2, 1, 4096), "hidden": Whole(1, 65_536)},
+    "softmax": {},
+}
 #: Options of each algorithm, beside batch size and learning rates, which are keys of `training`.
-ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {"fedavg": ("optimizer", "momentum")}
+ALGORITHMS: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "fedavg": {"optimizer": Choice("sgd"), "momentum": Number(0, below=1)},
+}
 DATASETS: Final[Mapping[str, DatasetFacts]] = {"digits": DatasetFacts(examples=1797, natural_clients=14)}
 PARTITIONS: Final[Mapping[str, str]] = {
     "writer": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",

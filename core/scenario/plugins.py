@@ -10,30 +10,18 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, TypeVar
 
 from core.scenario.kinds import did_you_mean
 
-#: What a faulty module may raise while it is loaded; anything else is not its user's mistake.
-_FAULTS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+T = TypeVar("T")
 
 
 class PluginError(ValueError):
-    """What a scenario names cannot be loaded; says what was looked for, and where it failed."""
+    """What a scenario names cannot be loaded or used; says what was looked for, and where it failed."""
 
 
 def load_attribute(spec: str, relative_to: Path | None = None) -> object:
@@ -56,6 +44,32 @@ def load_attribute(spec: str, relative_to: Path | None = None) -> object:
     return found
 
 
+def own_part(key: str, spec: str, make: Callable[[Callable[..., Any]], T], takes: str) -> T:
+    """What `make` makes with the own function or class that `spec` names; `takes` says what is expected of it.
+
+    Raises `PluginError`, which names the scenario's `key`, whatever the user's code raises.
+    """
+    try:
+        factory = load_attribute(spec)
+    except PluginError as error:
+        raise PluginError(f"{key}: {error}") from error
+    if not callable(factory):
+        raise PluginError(f"{key}: {spec} is {factory!r:.100}; accepted: {takes}")
+    try:
+        return make(factory)
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
+        failed = f"{key}: {spec} failed: {type(error).__name__}: {error}"
+        raise PluginError(f"{failed}{_line_of(error, spec)}; accepted: {takes}") from error
+
+
+def _line_of(error: BaseException, spec: str) -> str:
+    """The last step in the user's file, in brackets; nothing if the error came before any."""
+    source = spec.rpartition(":")[0]
+    file = str(Path(source).resolve()) if source.endswith(".py") else sys.modules[source].__file__
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({file}, line {lines[-1]})" if lines else ""
+
+
 def private_name(path: Path) -> str:
     """The name under which a file's module is kept."""
     return f"_aivsim_own_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
@@ -76,7 +90,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except _FAULTS as error:
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         del sys.modules[name]
         raise PluginError(f"{_faulty_place(error, path)}: {type(error).__name__}: {error}") from error
     return module
@@ -85,7 +99,7 @@ def _from_file(path: Path) -> ModuleType:
 def _from_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except _FAULTS as error:
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise PluginError(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 

@@ -16,9 +16,9 @@ from core.scenario import checks
 from core.scenario.kinds import Choice, Component, Flag, Number, Options, Text, Whole
 from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS, PARTITIONS
 from core.scenario.units import (
+    Ambient,
     Bytes,
     BytesPerSecond,
-    Celsius,
     CelsiusOrNull,
     FlopsPerSecond,
     Fraction,
@@ -105,7 +105,8 @@ class Training(Section):
         "fedavg", description="fedavg, or an own function that takes the model, batch_size and server_learning_rate."
     )
     options: Annotated[dict[str, Any], Options()] = Field(
-        default_factory=dict, description="Options of the algorithm; fedavg: momentum (of the clients' SGD)."
+        default_factory=dict,
+        description="Options of the algorithm; fedavg: optimizer (of the clients: sgd) and its momentum.",
     )
     rounds: Annotated[int, Whole(1, 10_000_000)] = Field(description="Rounds of training.")
     min_participants: Annotated[int, Whole(1, 1_000_000)] = Field(
@@ -159,7 +160,7 @@ class Group(Section):
         description="Charge at the start, or the lowest and highest of an even spread; nothing to devices on mains.",
     )
     charging: Bool = Field(False, description="Whether they are on a charger.")
-    ambient: Celsius = Field(25.0, description="Temperature around them, °C.")
+    ambient: Ambient = Field(25.0, description="Temperature around them, °C.")
     speed_spread: Annotated[float, Number(0, 2)] = Field(
         0.0, description="Standard deviation of the natural logarithm of their speed; 0: all alike, 0.5 is realistic."
     )
@@ -230,7 +231,7 @@ class Numerics(Section):
         "scan",
         description="Layout of a batch of clients: scan (one after another, compiled), or vmap:8 (8 side by side).",
     )
-    max_pending: Annotated[int, Whole(1, 10_000_000)] = Field(
+    max_pending: Annotated[int, Whole(2, 10_000_000)] = Field(
         4096, description="Jobs that may wait to be computed; beyond, the oldest are (simulator)."
     )
     strict_wire: Bool = Field(False, description="Encode and decode every message in the simulator too.")

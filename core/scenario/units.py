@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction as Rational
 from typing import Annotated, Any, Final, TypeAlias
 
-from core.scenario.kinds import Kind, Number, did_you_mean, number
+from core.scenario.kinds import Kind, Number, number
 
 #: Digits with an optional exponent of at most two figures, then a unit.
 _NUMBER: Final = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
@@ -63,6 +63,44 @@ SHARE: Final = {"%": Rational(1, 100)}
 _OFFSET: Final = {"K": Rational(-27315, 100)}
 
 
+#: Other spellings of units, and what each stands for; near ones that differ in size are left out, so that no hint
+#: changes a quantity: MWh is not mWh, and MiB/s not MB/s.
+_SPELLINGS: Final = (
+    (r"([kKmMgG]?)(?:bps|[Bb]it/?s|b/s|[Bb]its?(?:/s(?:ec)?)?|BPS)", "{}bit/s"),
+    (r"([kKmMgG]?)(?:Bps|B/sec|[Bb]ytes?/s(?:ec)?)", "{}B/s"),
+    (r"([kKmMgG]?)(?:[Bb]ytes?)", "{}B"),
+    (r"([K])B", "{}B"),
+    (r"([mMgGtT]?)(?:FLOPS|flops?|FLOP|FLOPs|flops?/s)", "{}FLOP/s"),
+    (r"(?:µs|μs|usecs?|microseconds?)()", "us"),
+    (r"(?:msecs?|milliseconds?)()", "ms"),
+    (r"(?:S|secs?|seconds?)()", "s"),
+    (r"(?:mins|minutes?)()", "min"),
+    (r"(?:H|hrs?|hours?)()", "h"),
+    (r"(?:D|days?)()", "d"),
+    (r"(?:j|[Jj]oules?)()", "J"),
+    (r"(?:kj|KJ|Kj)()", "kJ"),
+    (r"(?:wh|WH|wH)()", "Wh"),
+    (r"(?:kwh|KWh|KWH|kWH)()", "kWh"),
+    (r"(?:w|[Ww]atts?)()", "W"),
+    (r"(?:kw|KW|Kw)()", "kW"),
+    (r"(?:[Cc]|°c|[Cc]elsius|deg ?[Cc])()", "degC"),
+    (r"(?:k|[Kk]elvin)()", "K"),
+    (r"(?:percent|pct)()", "%"),
+)
+
+
+def _meant(text: str, units: Mapping[str, Rational]) -> str:
+    """A hint with the unit that another spelling stands for, or nothing."""
+    for pattern, form in _SPELLINGS:
+        match = re.fullmatch(pattern, text)
+        if match is not None:
+            prefix = match[1].upper()
+            unit = form.format("k" if prefix == "K" else prefix)
+            if unit in units:
+                return f'did you mean "{unit}"?'
+    return ""
+
+
 class Quantity(Kind):
     """A quantity of one dimension: `units` maps a unit to its factor to `base`. `whole` ones are read as int."""
 
@@ -109,7 +147,7 @@ class Quantity(Kind):
             raise self.refuse()
         digits, unit = match.groups()
         if unit not in self.units:
-            raise self.refuse(did_you_mean(unit, self.units, cutoff=0.5))
+            raise self.refuse(_meant(unit, self.units))
         exact = Rational(digits) * self.units[unit] + _OFFSET.get(unit, 0)
         return float(exact)
 
@@ -183,8 +221,8 @@ FractionOrNull: TypeAlias = Annotated[
 FractionBelowOne: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, below=1))]
 #: A pair from 0 to 1.
 FractionSpan: TypeAlias = Annotated[tuple[float, float], Span(Quantity("a share", "", SHARE, "20 %", Number(0, 1)))]
-#: °C.
-Celsius: TypeAlias = Annotated[float, Quantity("a temperature", "°C", TEMPERATURE, "25 degC", Number(-100, 200))]
+#: °C, of surroundings in which devices work.
+Ambient: TypeAlias = Annotated[float, Quantity("a temperature", "°C", TEMPERATURE, "25 degC", Number(-40, 60))]
 #: °C; null: no limit.
 CelsiusOrNull: TypeAlias = Annotated[
     float | None,

@@ -141,6 +141,18 @@ def test_an_own_part_that_cannot_be_loaded_is_named(tmp_path: Path, command: str
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_own_part_that_fails_is_named(tmp_path: Path, command: str) -> None:
+    (tmp_path / "own.py").write_text("def make(*_, **__):\n    return {}['x']\n", encoding="utf-8")
+    text = "extends: quickstart\ntraining: {algorithm: 'own.py:make'}\n"
+    (tmp_path / "quickstart.yaml").write_text(text, encoding="utf-8")
+    done = process(command, "quickstart.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    own = tmp_path / "own.py"
+    assert f"training.algorithm: {own}:make failed: KeyError: 'x' ({own}, line 2)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interrupt_ends_with_130() -> None:
     code = (
         "import sys, aivsim.check; from aivsim.__main__ import main\n"

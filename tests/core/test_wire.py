@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -120,7 +121,8 @@ def test_a_frame_is_as_long_as_it_is_charged_and_comes_back_as_it_was(receiver: 
 
 @given(models)
 def test_decoded_arrays_are_read_only_and_those_that_were_sent(message: Model) -> None:
-    _, copy = CODEC.decode_frame(bytearray(frame_of("b", message)))
+    frame = bytearray(frame_of("b", message))
+    _, copy = CODEC.decode_frame(frame)
     assert isinstance(copy, Model)
     for sent, got in ((message.params, copy.params), (message.extra, copy.extra)):
         if sent is None:
@@ -135,6 +137,7 @@ def test_decoded_arrays_are_read_only_and_those_that_were_sent(message: Model) -
             assert array.shape == sent[name].shape
             assert array.tobytes() == sent[name].tobytes()
             if array.size:
+                assert np.shares_memory(array, np.frombuffer(frame, np.uint8))
                 with pytest.raises(ValueError, match="read-only"):
                     array[...] = 0
 
@@ -435,6 +438,10 @@ def test_a_prefix_is_judged_before_anything_is_read() -> None:
     prefix = decode_prefix(SAMPLES["bulk"][:PREFIX_BYTES], max_frame_bytes=LIMIT)
     assert (prefix.stream, prefix.body_bytes) == (BULK, 24)
     assert PREFIX_BYTES + prefix.header_bytes + prefix.body_bytes == len(SAMPLES["bulk"])
+    for header_bytes, large in ((MAX_HEADER_BYTES, False), (MAX_HEADER_BYTES + 1, True)):
+        data = struct.pack(">2sBBIQ", MAGIC, VERSION, CONTROL, header_bytes, 0)
+        with pytest.raises(WireError, match="oversized") if large else nullcontext():
+            decode_prefix(data, max_frame_bytes=1 << 40)
     limit = len(SAMPLES["bulk"])
     decode_prefix(SAMPLES["bulk"][:PREFIX_BYTES], max_frame_bytes=limit)
     with pytest.raises(WireError, match="oversized"):

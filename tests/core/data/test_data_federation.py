@@ -145,6 +145,8 @@ def test_an_own_file(tmp_path: Path) -> None:
         ({"x": np.zeros((3, 2)), "y": np.zeros(4, int)}, "`y` is"),
         ({"x": np.zeros((3, 2)), "y": np.array([0, 1, -1])}, "negative"),
         ({"x": np.zeros((3, 2)), "y": np.zeros(3)}, "integers"),
+        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 5_000_000_000])}, "`y` has the label 5000000000; labels from 0"),
+        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 100_000])}, "labels from 0 to 99999"),
         ({"x": np.array([[{}]], dtype=object), "y": np.zeros(1, int)}, "not a readable"),
     ],
 )
@@ -154,6 +156,14 @@ def test_files_that_are_no_data_set_are_refused(tmp_path: Path, arrays: dict[str
     with pytest.raises(ValueError, match=match) as caught:
         load_npz(path)
     assert str(path) in str(caught.value)
+
+
+def test_client_numbers_may_be_larger_than_the_type_they_are_kept_in(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.zeros((3, 2)), y=np.array([0, 1, 1]), client=np.array([7, 5_000_000_000, 7 + (1 << 32)]))
+    client = load_npz(path).client
+    assert client is not None
+    assert client.tolist() == [0, 2, 1]
 
 
 def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_metrics_are_named_like_the_fields_of_the_rows_they_fill() -> None:
         ({"batch_size": 4, "server_learning_rate": float("nan")}, "server_learning_rate"),
         ({"batch_size": 4, "optimizer": "adam"}, "'adam'.*sgd"),
         ({"batch_size": 4, "momentum": 1.0}, "momentum"),
+        ({"batch_size": 4, "momentum": "abc"}, "momentum is 'abc'"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], match: str) -> None:

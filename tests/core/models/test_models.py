@@ -91,5 +91,11 @@ def test_what_cannot_be_a_model_is_refused() -> None:
         model("cnn", input_shape=(8, 8), classes=10, depth=3)
     with pytest.raises(ValueError, match="6×6"):
         model("cnn", input_shape=(64,), classes=10)
+    for features in ((8,), (8, 0), "ab", 3, (8, 1.5)):
+        with pytest.raises(ValueError, match="features of cnn"):
+            model("cnn", input_shape=(8, 8), classes=10, features=features)
+    for hidden in (0, -4, "x", True):
+        with pytest.raises(ValueError, match="hidden of cnn"):
+            model("cnn", input_shape=(8, 8), classes=10, hidden=hidden)
     with pytest.raises(ValueError, match="BatchStat"):
         from_nnx(Normalised, name="norm", input_shape=(6,), classes=3)

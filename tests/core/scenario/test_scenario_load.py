@@ -246,6 +246,26 @@ def test_cycles_and_what_is_not_there_are_refused(tmp_path: Path) -> None:
     assert any(p.found == "3" for p in problems_of(write(tmp_path, "extends: 3\n")))
 
 
+def test_an_own_file_may_extend_ours_of_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "extends: quickstart\nseed: 7\n", "quickstart.yaml")
+    assert load(path, directories=OURS) == load("quickstart", directories=OURS, seed=7)
+    (problem,) = problems_of(write(tmp_path, "extends: quickstart.yaml\n", "quickstart.yaml"))
+    assert "extends itself: quickstart.yaml → quickstart.yaml" in str(problem)
+    (problem,) = problems_of(write(tmp_path, "extends: other\n", "other.yaml"))
+    assert "extends itself: other.yaml → other.yaml" in str(problem)
+
+
+@pytest.mark.parametrize("extends", ["study.yaml", "nowhere.yaml", "3"])
+def test_what_only_the_missing_parent_could_have_is_not_asked_for(tmp_path: Path, extends: str) -> None:
+    text = f"""
+        extends: {extends}
+        training: {{deadline: soon}}
+        devices: [{{name: a, count: 90, device: own, link: wifi_home}}]
+        model: {{options: {{hidden: 3}}}}
+    """
+    assert [(p.line, p.key) for p in problems_of(write(tmp_path, text))] == [(1, "extends"), (2, "training.deadline")]
+
+
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "own.py").write_text("def make(): ...\n", encoding="utf-8")

@@ -30,9 +30,9 @@ def read(kind: Any, value: object) -> Any:
         (units.Bytes, "64 MB", 64_000_000),
         (units.Bytes, "1 KiB", 1024),
         (units.Bytes, "1.5 kB", 1500),
-        (units.Celsius, "45 degC", 45.0),
-        (units.Celsius, "-20 °C", -20.0),
-        (units.Celsius, "300 K", 26.85),
+        (units.Ambient, "45 degC", 45.0),
+        (units.Ambient, "-20 °C", -20.0),
+        (units.Ambient, "300 K", 26.85),
         (units.Fraction, "20 %", 0.2),
         (units.Fraction, "57 %", 0.57),
         (units.Fraction, 1, 1.0),
@@ -76,6 +76,9 @@ def test_quantities_are_read_in_base_units(kind: Any, value: object, expected: o
         (units.FractionSpan, []),
         (units.BytesPerSecond, "20 mbit/s"),  # units are case sensitive: m is milli
         (units.Joules, "4 W"),
+        (units.Ambient, 200),
+        (units.Ambient, "-41 degC"),
+        (units.Ambient, 60.1),
     ],
 )
 def test_what_is_no_such_quantity_is_refused_with_what_would_be(kind: Any, value: object) -> None:
@@ -93,6 +96,42 @@ def test_a_refusal_names_the_units_an_example_and_the_nearest_unit() -> None:
     assert "Mbit/s" in context["accepted"]
     assert '"20 Mbit/s"' in context["accepted"]
     assert context["hint"] == 'did you mean "Mbit/s"?; '
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "meant"),
+    [
+        (units.BytesPerSecond, "mbps", "Mbit/s"),
+        (units.BytesPerSecond, "Mbps", "Mbit/s"),
+        (units.BytesPerSecond, "Mb/s", "Mbit/s"),
+        (units.BytesPerSecond, "bps", "bit/s"),
+        (units.BytesPerSecond, "kbits/s", "kbit/s"),
+        (units.BytesPerSecond, "MBps", "MB/s"),
+        (units.BytesPerSecond, "MiB/s", ""),
+        (units.BytesPerSecond, "Mibit/s", ""),
+        (units.BytesPerSecond, "TB/s", ""),
+        (units.Bytes, "KB", "kB"),
+        (units.Bytes, "Mib", ""),
+        (units.Bytes, "Mb", ""),
+        (units.Bytes, "TB", ""),
+        (units.Seconds, "sec", "s"),
+        (units.Seconds, "minutes", "min"),
+        (units.Seconds, "m", ""),
+        (units.Joules, "MWh", ""),
+        (units.Joules, "wh", "Wh"),
+        (units.Watts, "MW", ""),
+        (units.FlopsPerSecond, "GFLOPS", "GFLOP/s"),
+        (units.FlopsPerSecond, "PFLOP/s", ""),
+        (units.Ambient, "C", "degC"),
+        (units.Ambient, "degF", ""),
+    ],
+)
+def test_a_unit_is_suggested_only_if_the_quantity_stays_the_same(kind: Any, unit: str, meant: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        read(kind, f"20 {unit}")
+    context = caught.value.errors()[0]["ctx"]
+    assert context["hint"] == (f'did you mean "{meant}"?; ' if meant else "")
+    assert "text with a unit (" in context["accepted"]
 
 
 @settings(deadline=None)
