@@ -164,6 +164,18 @@ def verify(directory: Path) -> None:
         raise click.exceptions.Exit(RUN_FAILED)
 
 
+@cli.command()
+@click.argument("scenario")
+@click.argument("out", type=_DIRECTORY)
+@click.argument("records", nargs=-1, required=True, type=_DIRECTORY, metavar="RECORDS...")
+@_settings
+def merge(scenario: str, out: Path, records: tuple[Path, ...], seed: int | None, settings: tuple[str, ...]) -> None:
+    """Make one run in OUT of the records of nodes that were started by hand."""
+    from aivsim.commands import merge_command
+
+    merge_command(scenario, out, records, seed=seed, settings=settings)
+
+
 @cli.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     short_help="Run one node of a real run, on this machine or one of several.",

@@ -65,6 +65,27 @@ def _writable(out: Path) -> None:
         raise InputWrong(f"--out {out}: is not empty; a run needs a new or empty folder")
 
 
+def merge_command(
+    scenario: str, out: Path, records: Sequence[Path], *, seed: int | None, settings: Sequence[str]
+) -> None:
+    """Make one run of the records of several nodes, and write its report. Raises `InputWrong` and `Failed`."""
+    from aivsim.runs import CannotBegin, merge_nodes
+    from aivsim.scenarios import loaded
+    from analysis.report import write_report
+    from analysis.summary import summary
+    from core.records import RecordsError
+
+    found = loaded(scenario, settings, seed)
+    try:
+        merge_nodes(found, out, records)
+        write_report(out)
+        click.echo("\n".join(summary(out)))
+    except CannotBegin as error:
+        raise InputWrong(str(error)) from None
+    except RecordsError as error:
+        raise Failed(str(error)) from None
+
+
 def report_command(directories: Sequence[Path]) -> None:
     """Write the reports of runs from their records. Raises `InputWrong`."""
     from analysis.report import write_report
@@ -98,8 +119,9 @@ def compare_command(first: Path, second: Path, *, out: Path | None) -> None:
 def verify_command(directory: Path) -> bool:
     """Print what is wrong with a run's directory, or that nothing is; whether all is as it should be."""
     from core.records import verify
+    from core.records.manifest import MANIFEST
 
-    if not directory.is_dir():
+    if not (directory / MANIFEST).is_file():
         raise InputWrong(f"{directory} is no directory of a run")
     problems = verify(directory)
     for problem in problems:
@@ -110,28 +132,9 @@ def verify_command(directory: Path) -> bool:
 
 
 def node_command(arguments: Sequence[str]) -> None:
-    """Run `real_runtime.node` with these arguments, a scenario of ours by name among them."""
+    """Run `real_runtime.node` with these arguments; scenarios of ours are found by name."""
+    from aivsim.places import scenario_directories
     from real_runtime.node import main
 
-    main.main(args=_with_path(arguments), prog_name="aivsim node")
-
-
-def _with_path(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the path of the scenario in place of its name."""
-    from aivsim.places import scenario_directories
-    from core.scenario import ScenarioError, find
-
-    found = list(arguments)
-    for i, argument in enumerate(found):
-        name, equals, value = argument.partition("=")
-        if name != "--scenario" or (not equals and i + 1 == len(found)):
-            continue
-        try:
-            path = str(find(value if equals else found[i + 1], scenario_directories()))
-        except ScenarioError as error:
-            raise InputWrong(str(error)) from None
-        if equals:
-            found[i] = f"--scenario={path}"
-        else:
-            found[i + 1] = path
-    return found
+    ours = (part for folder in scenario_directories() for part in ("--scenarios", str(folder)))
+    main.main(args=[*arguments, *ours], prog_name="aivsim node")

@@ -113,7 +113,7 @@ class _Live(_Silent):
 
     def phase(self, name: str) -> None:
         self.began_s = time.monotonic()
-        self.progress.update(self.task, description=name, completed=0)
+        self.progress.update(self.task, description=name)
 
     def round_ended(self, number: int, time_s: float) -> None:
         passed_s = max(time.monotonic() - self.began_s, 1e-9)
@@ -121,8 +121,8 @@ class _Live(_Silent):
         self.progress.update(self.task, completed=number, details=f"{self.study} {self.accuracy}")
 
     def evaluated(self, number: int, accuracy: float) -> None:
-        self.accuracy = f"accuracy {accuracy:.3f}"
-        self.progress.update(self.task, completed=number, details=f"{self.study} {self.accuracy}")
+        self.accuracy = f"accuracy after round {number}: {accuracy:.3f}"
+        self.progress.update(self.task, details=f"{self.study} {self.accuracy}")
 
 
 def display(scenario: Scenario, world: str, *, quiet: bool) -> Display:

@@ -34,7 +34,7 @@ from core.records import (
     write_manifest,
 )
 from core.records.manifest import MODEL
-from core.records.store import write_whole
+from core.records.store import RECORDS, read_parts, tables_sha256, write_whole
 from core.scenario import Scenario, dumps, find, load
 from core.wire import Payload
 
@@ -144,12 +144,19 @@ class _Ledger:
                 ended=_utc_now(),
                 wall_s=time.monotonic() - self.began_s,
                 trace_sha256=self.writer.trace_sha256,
+                tables_sha256=tables_sha256(self.directory),
                 **changes,
             )
             write_manifest(self.directory, self.manifest)
 
 
-def _open(scenario: Scenario, world: World, directory: Path, resolve: Callable[[Payload], Any] | None) -> _Ledger:
+def _open(
+    scenario: Scenario,
+    world: World,
+    directory: Path,
+    resolve: Callable[[Payload], Any] | None = None,
+    time_scale: float = 0.0,
+) -> _Ledger:
     try:
         writer = RunWriter(directory, resolve=resolve)
     except RecordsError as error:
@@ -164,7 +171,7 @@ def _open(scenario: Scenario, world: World, directory: Path, resolve: Callable[[
         outcome="running",
         started=_utc_now(),
         layout=scenario.numerics.layout,
-        time_scale=scenario.real.time_scale if world == "real" else 0.0,
+        time_scale=time_scale,
         versions={"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
         host=_host(),
         reference=None if reference is None else Reference(accuracy=reference.accuracy, source=reference.source),
@@ -294,7 +301,7 @@ def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: in
 
     shown.phase("dealing the data")
     deployment = _build(scenario, "real").deployment
-    ledger = _open(scenario, "real", directory, None)
+    ledger = _open(scenario, "real", directory, time_scale=deployment.time_scale)
     # The nodes read what this run has resolved: whatever it extends or overrides, from wherever they start.
     shared = directory / "nodes" / "scenario.yaml"
     last_s = 0.0
@@ -340,3 +347,27 @@ def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: in
                 "nodes_lost": len(outcome.lost),
             },
         )
+
+
+def merge_nodes(scenario: Scenario, directory: Path, folders: Sequence[Path]) -> None:
+    """Make one run of what nodes have recorded that were started by hand. Raises `CannotBegin`, `RecordsError`."""
+    from core.records import load_model, merge
+
+    for folder in folders:
+        if not (folder / RECORDS).is_dir():
+            raise CannotBegin(f"{folder} holds no records of a node")
+    deployment = _build(scenario, "real").deployment
+    ledger = _open(scenario, "real", directory, time_scale=deployment.time_scale)
+    merge(folders, ledger.writer)
+    ledger.writer.flush()
+    ended = [row["ended_s"] for part in read_parts(directory, RoundRow.table) for row in part.to_pylist()]
+    models = [load_model(folder / MODEL) for folder in folders if (folder / MODEL).is_file()]
+    if models:
+        save_model(directory / MODEL, models[0])
+    ledger.end(
+        "done" if models else "failed",
+        "" if models else "none of the nodes has left a model",
+        simulated_s=max(ended, default=0.0),
+        model_sha256=model_sha256(models[0]) if models else None,
+        counts={"messages": ledger.writer.message_count, "nodes": len(folders)},
+    )

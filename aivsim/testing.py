@@ -77,6 +77,10 @@ class FakeDevice:
     load: float = 0.0
 
 
+class _Expired(BaseException):
+    """A deadline of a `FakeContext` has passed; actors let it pass, as they do a cancellation."""
+
+
 class FakeTimer:
     """A timer of a `FakeContext`: it is never delivered by itself."""
 
@@ -101,6 +105,8 @@ class FakeChild:
             self.done = True
 
     def result(self) -> Any:
+        if not self.done:
+            raise RuntimeError("the child has not ended")
         return self._result
 
     async def run(self) -> None:
@@ -140,6 +146,7 @@ class FakeContext(Context):
     ) -> None:
         self._name = name
         self._now = 0.0
+        self._deadlines: list[tuple[float, object]] = []
         self._device = device if device is not None else FakeDevice()
         self.seed = seed
         self.inbox = list(inbox)
@@ -171,7 +178,17 @@ class FakeContext(Context):
         return message
 
     async def sleep(self, seconds: float) -> None:
-        self._now += seconds
+        if not seconds >= 0:
+            raise ValueError(f"a delay is not negative: {seconds}")
+        self._advance(self._now + seconds)
+
+    def _advance(self, to_s: float) -> None:
+        """Let time pass; a deadline on the way ends what is awaited."""
+        first = min((end for end, _ in self._deadlines), default=to_s)
+        if first < to_s:
+            self._now = max(first, self._now)
+            raise _Expired(next(scope for end, scope in self._deadlines if end == first))
+        self._now = to_s
 
     def later(self, delay: float, message: Message) -> FakeTimer:
         timer = FakeTimer()
@@ -180,10 +197,16 @@ class FakeContext(Context):
 
     @asynccontextmanager
     async def deadline(self, seconds: float) -> AsyncIterator[None]:
-        end = self._now + seconds
-        yield
-        if self._now > end:
-            raise DeadlineExceeded(seconds)
+        own = (self._now + seconds, object())
+        self._deadlines.append(own)
+        try:
+            yield
+        except _Expired as expired:
+            if expired.args[0] is own[1]:
+                raise DeadlineExceeded(seconds) from None
+            raise
+        finally:
+            self._deadlines.remove(own)
 
     @asynccontextmanager
     async def group(self) -> AsyncIterator[FakeGroup]:
@@ -214,8 +237,10 @@ class FakeContext(Context):
 
     def _next(self, waiting: list[Message | Exception], timeout: float | None) -> Message:
         if not waiting:
-            self._now += timeout or 0.0
-            raise DeadlineExceeded(timeout or 0.0)
+            self._advance(float("inf") if timeout is None else self._now + timeout)
+            if timeout is None:
+                raise AssertionError("the actor waits for a message for ever: the test has given it none")
+            raise DeadlineExceeded(timeout)
         found = waiting.pop(0)
         if isinstance(found, Exception):
             raise found

@@ -95,10 +95,13 @@ class Comparison:
             _figure("median round", (_median_round_s(a), _median_round_s(b)), "s"),
             _figure("messages", (a.run.table("messages").num_rows, b.run.table("messages").num_rows), "1"),
             _figure("delivered", (a.total_bytes, b.total_bytes), "B"),
-            _figure("clients' energy", (_sum(a.drawn_j(a.clients)), _sum(b.drawn_j(b.clients))), "J"),
-            _figure("all devices' energy", (_sum(a.drawn_j()), _sum(b.drawn_j())), "J"),
+            _figure("clients' energy", (a.total_j(a.clients), b.total_j(b.clients)), "J"),
+            _figure("all devices' energy", (a.total_j(), b.total_j()), "J"),
             _figure("wall time", (a.manifest.wall_s, b.manifest.wall_s), "s"),
         ]
+        left_out = (int(a.left_out.sum()), int(b.left_out.sum()))
+        if any(left_out):
+            found.insert(3, _figure("updates left out of the sum", left_out, "1"))
         return found
 
     @property
@@ -109,7 +112,13 @@ class Comparison:
         clocked = ""
         if not self.same_trace and "real" in (self.a.manifest.world, self.b.manifest.world):
             clocked = ", as they do where the times of messages are those of a clock"
+        astray = [
+            (False, f"The records of {name} are not as the run left them: {study.messages_astray}.")
+            for name, study in zip(self.names, (self.a, self.b), strict=True)
+            if study.messages_astray
+        ]
         return [
+            *astray,
             (self.same_model, f"The final models {'are the same' if self.same_model else 'differ'} (model_sha256)."),
             (
                 not differing,
@@ -118,7 +127,12 @@ class Comparison:
                 else f"Messages or bytes differ in {units.count(differing)} of {units.count(total)} kinds "
                 "(type, sender, receiver).",
             ),
-            (self.same_trace, f"The traces {'are the same' if self.same_trace else 'differ'} (trace_sha256){clocked}."),
+            (
+                self.same_trace,
+                f"The traces {'are' if not astray else 'were, by the manifests,'} the same (trace_sha256)."
+                if self.same_trace
+                else f"The traces differ (trace_sha256){clocked}.",
+            ),
         ]
 
     def lines(self) -> list[str]:
@@ -199,10 +213,6 @@ def _traffic(study: Study) -> tuple[dict[Key, int], dict[Key, int]]:
 def _last(values: Floats) -> float:
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else float("nan")
-
-
-def _sum(parts: dict[str, float]) -> float:
-    return sum(parts.values())
 
 
 def _median_round_s(study: Study) -> float:

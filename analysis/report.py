@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from analysis import sheets, units
-from analysis.study import Study
+from analysis.study import LEFT_OUT, Study
 from analysis.tables import Run
-from core.records.manifest import REPORT
+from core.records.manifest import REPORT, Manifest
 from core.records.store import write_whole
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def write_report(directory: Path) -> Path:
         manifest=study.manifest,
         directory=study.run.directory.resolve().name,
         tags=tags(study),
-        outcome=OUTCOMES[study.manifest.outcome],
+        ending=ending(study.manifest).removesuffix("."),
+        astray=study.messages_astray,
         sentence=study.sentence,
         cards=cards(study),
         plots_before=[plot for plot in before if plot is not None],
@@ -70,6 +71,14 @@ def write_report(directory: Path) -> Path:
     path = study.run.directory / REPORT
     write_whole(path, text.encode())
     return path
+
+
+def ending(manifest: Manifest) -> str:
+    """How a run ended and why, as what follows its name in a sentence."""
+    how, why = OUTCOMES[manifest.outcome], manifest.reason
+    if manifest.outcome == "interrupted" and why.startswith("interrupted "):
+        return f"was {why}"
+    return f"{how}: {why}" if why else how
 
 
 def pages() -> Environment:
@@ -89,8 +98,8 @@ def tags(study: Study) -> list[str]:
     """What one wants to know of a run before its figures."""
     manifest = study.manifest
     world = "simulated" if manifest.world == "sim" else "real sockets"
-    if manifest.time_scale not in (0.0, 1.0):
-        world += f", {units.number(manifest.time_scale)} wall seconds a second"
+    if manifest.world == "real" and study.pace != 1.0:
+        world += f", {study.pace:g} wall seconds a second"
     return [world, f"seed {manifest.seed}", f"layout {manifest.layout}", _date(manifest.started)]
 
 
@@ -104,7 +113,10 @@ def cards(study: Study) -> list[Card]:
     manifest, rounds = study.manifest, study.run.rounds()
     aggregated = int((rounds["outcome"] == "aggregated").sum())
     abandoned = len(rounds["round"]) - aggregated
-    whole, clients = sum(study.drawn_j().values()), sum(study.drawn_j(study.clients).values())
+    left_out, accepted = int(study.left_out.sum()), int(rounds["accepted"].sum())
+    whole, clients = units.text(study.total_j(), "J"), units.text(study.total_j(study.clients), "J")
+    energy = (clients, f"of {whole} of all devices") if study.energy_j else ("–", "not measured")
+    omitted = f"of {units.count(accepted)} accepted updates: not finite or out of range"
     reference = manifest.reference
     messages = study.run.table("messages").num_rows
     clock = "simulated" if manifest.world == "sim" else "time of the study"
@@ -114,11 +126,18 @@ def cards(study: Study) -> list[Card]:
             units.percent(study.final_accuracy),
             "" if reference is None else f"reference {units.percent(reference.accuracy)}",
         ),
-        Card("rounds", units.count(aggregated), f"and {abandoned} abandoned" if abandoned else "all aggregated"),
+        Card("rounds", units.count(aggregated), _rounds(abandoned, int(study.hollow.sum()))),
+        *([Card(LEFT_OUT.partition(" (")[0], units.count(left_out), omitted)] if left_out else []),
         Card(clock, units.duration(study.duration_s), f"{units.duration(manifest.wall_s)} of wall time"),
         Card("delivered", units.text(study.total_bytes, "B"), f"in {units.count(messages)} messages"),
-        Card("clients' energy", units.text(clients, "J"), f"of {units.text(whole, 'J')} of all devices"),
+        Card("clients' energy", *energy),
     ]
+
+
+def _rounds(abandoned: int, hollow: int) -> str:
+    parts = [f"and {abandoned} abandoned"] if abandoned else []
+    parts += [f"{hollow} with every update left out"] if hollow else []
+    return ", ".join(parts) or "all aggregated"
 
 
 def host(study: Study) -> str:

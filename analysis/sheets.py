@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from analysis import units
-from analysis.study import Study
+from analysis.study import LEFT_OUT, Study
 
 #: Rows of a table of single events; more are counted.
 MOST_ROWS: Final = 60
@@ -41,7 +41,7 @@ def reached(study: Study) -> Sheet | None:
     for level in study.reached:
         name = units.percent(level.accuracy)
         if reference is not None and level.accuracy == reference.accuracy:
-            name += " (reference)"
+            name += " (the reference's)"
         spent = (units.duration(level.time_s), units.text(level.size_bytes, "B"), units.text(level.joules, "J"))
         rows.append((name, str(level.round), *spent))
     if not rows:
@@ -195,9 +195,11 @@ def rounds(study: Study) -> Sheet | None:
             units.duration(float(rows["started_s"][i])),
             units.duration(float(rows["ended_s"][i] - rows["started_s"][i])),
             *(str(rows[name][i]) for name in counted),
+            units.number(float(rows["not_finite"][i])),
             units.percent(accuracy.get(number, float("nan")), 2),
-            str(rows["outcome"][i]),
+            f"{rows['outcome'][i]}{', all left out' if study.hollow[i] else ''}",
         )
         for i, number in enumerate(rows["round"].tolist())
     ]
-    return sheet(("round", "began", "length", *counted, "accuracy", "outcome"), cells, text=0)
+    heads = ("round", "began", "length", *counted, "left out", "accuracy", "outcome")
+    return sheet(heads, cells, text=0, note=f"Left out: accepted updates that were {LEFT_OUT}.")

@@ -12,12 +12,15 @@ import numpy.typing as npt
 
 from analysis import units
 from analysis.tables import Run
+from core.scenario.names import COORDINATOR, EVALUATOR
 
 Floats = npt.NDArray[np.float64]
 #: What draws energy, in the order in which it is shown.
 DRAWS: Final = ("processor", "radio_send", "radio_receive", "idle", "charger_loss")
 #: How a client's part in a round may end, in the order in which it is shown.
 ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
+#: What is said of accepted updates that the exact sum did not take.
+LEFT_OUT: Final = "left out of the sum (not finite or out of range)"
 _LEVELS: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 _SMALL_NUMBERS: Final = (
     *("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
@@ -76,17 +79,24 @@ class Study:
         return {name: known.get(name) or re.sub(r"[-_]?\d+$", "", name) or name for name in self.actors}
 
     @cached_property
+    def _client_names(self) -> set[str]:
+        placed = {str(name) for name in self.run.codes("placements", "actor")[1]} - {COORDINATOR, EVALUATOR}
+        return placed | {str(name) for name in self.run.codes("participation", "client")[1]}
+
+    @cached_property
     def clients(self) -> list[str]:
-        """The actors that were ever selected to train, by class of device and then by name."""
-        names = {str(name) for name in self.run.codes("participation", "client")[1]}
-        return [name for group in self.classes_of(sorted(names)).values() for name in group]
+        """All that were placed but the coordinator and the evaluator, by class of device and then by name.
+
+        Where no placement was recorded, the actors that were ever selected to train.
+        """
+        return [name for group in self.classes_of(sorted(self._client_names)).values() for name in group]
 
     @cached_property
     def classes(self) -> list[str]:
         """Classes of devices, those of clients first, in the order in which the scenario placed them."""
         placed = self.run.columns("placements")["profile"]
         known = dict.fromkeys([*placed.tolist(), *sorted(self.profiles.values())])
-        clients = {self.profiles.get(str(name)) for name in self.run.codes("participation", "client")[1]}
+        clients = {self.profiles.get(name) for name in self._client_names}
         return sorted(known, key=lambda kind: kind not in clients)
 
     def classes_of(self, names: list[str]) -> dict[str, list[str]]:
@@ -104,6 +114,21 @@ class Study:
         run = self.run
         times = [run.messages()["delivered_s"], run.rounds()["ended_s"], run.columns("devices")["time_s"]]
         return max((float(column.max()) for column in times if len(column)), default=0.0)
+
+    @property
+    def pace(self) -> float:
+        """Wall seconds for a second of the study on sockets; a machine that stands for itself keeps its own time."""
+        real: Any = self.manifest.scenario.get("real")
+        itself = isinstance(real, dict) and real.get("devices") == "host"
+        return 1.0 if itself else self.manifest.time_scale or 1.0
+
+    @cached_property
+    def messages_astray(self) -> str:
+        """Says that other messages are stored than the manifest counted; empty if they agree."""
+        counted, stored = self.manifest.counts.get("messages"), self.run.table("messages").num_rows
+        if counted is None or counted == stored:
+            return ""
+        return f"the manifest counts {units.count(counted)} messages, but {units.count(stored)} are stored"
 
     # Learning.
 
@@ -129,6 +154,21 @@ class Study:
         known = self.curve.accuracy[np.isfinite(self.curve.accuracy)]
         return float(known[-1]) if len(known) else float("nan")
 
+    @cached_property
+    def left_out(self) -> npt.NDArray[np.int64]:
+        """Accepted updates of each round that the exact sum left out; 0 where that was never computed."""
+        return np.nan_to_num(self.run.rounds()["not_finite"].astype(np.float64)).astype(np.int64)
+
+    @cached_property
+    def hollow(self) -> npt.NDArray[np.bool_]:
+        """Rounds that were aggregated though the sum left out every accepted update."""
+        rounds = self.run.rounds()
+        accepted = rounds["accepted"]
+        found: npt.NDArray[np.bool_] = (
+            (rounds["outcome"] == "aggregated") & (self.left_out > 0) & (self.left_out >= accepted)
+        )
+        return found
+
     # Cost.
 
     @cached_property
@@ -149,6 +189,11 @@ class Study:
             for draw in DRAWS:
                 total[draw] += components.get(draw, 0.0)
         return total
+
+    def total_j(self, names: list[str] | None = None) -> float:
+        """Joules of some actors or of all; NaN if none of theirs was recorded."""
+        chosen = self.energy_j if names is None else self.energy_j.keys() & set(names)
+        return sum(self.drawn_j(names).values()) if chosen else float("nan")
 
     @cached_property
     def total_bytes(self) -> int:
@@ -259,13 +304,22 @@ class Study:
         what = f"together trained a {model} model" if model else "together trained a model"
         what += f" on {data}" if data else ""
         what += f" with {algorithm}" if algorithm else ""
-        length = f"{_count(rounds, 'round')} in {units.duration(self.duration_s)} of {self._clock()}"
+        length = f"{_count(rounds, 'round')} in {units.duration(self.duration_s)} of {self._clock}"
         text = f"{self._who()} {what}: {length}"
         if np.isfinite(self.final_accuracy):
             examples = int(self.run.evaluations()["examples"][-1])
             text += f", after which {units.percent(self.final_accuracy)} of {units.count(examples)} held-out examples "
             text += "are classified rightly"
-        return text + "."
+        return " ".join([f"{text}.", *self._omissions])
+
+    @property
+    def _omissions(self) -> list[str]:
+        left_out, hollow = int(self.left_out.sum()), int(self.hollow.sum())
+        if not left_out:
+            return []
+        accepted = int(self.run.rounds()["accepted"].sum())
+        text = f"Of {units.count(accepted)} accepted updates {units.count(left_out)} were {LEFT_OUT}"
+        return [f"{text}; in {_count(hollow, 'round')} that was all of them." if hollow else f"{text}."]
 
     def _who(self) -> str:
         if not self.clients:
@@ -277,8 +331,12 @@ class Study:
         inside = ", ".join(f"{units.count(len(names))} {kind}" for kind, names in groups.items())
         return f"{_spelt(len(self.clients))} clients ({inside})"
 
+    @property
     def _clock(self) -> str:
-        return "simulated time" if self.manifest.world == "sim" else "real time on sockets"
+        if self.manifest.world == "sim":
+            return "simulated time"
+        paced = f", at {self.pace:g} wall seconds a second," if self.pace != 1.0 else ""
+        return f"study time{paced} on sockets"
 
     def _named(self, key: str) -> str:
         """How the scenario calls its data, model or algorithm, if it does; of an own one the last part."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis import units
-from analysis.report import OUTCOMES
-from analysis.study import Study
+from analysis.report import ending
+from analysis.study import LEFT_OUT, Study
 from analysis.tables import Run
 from core.records.manifest import REPORT
 
@@ -23,16 +23,27 @@ def summary(directory: Path) -> list[str]:
     clock = "simulated" if manifest.world == "sim" else "of the study"
     time = f"{units.duration(study.duration_s)} {clock} in {units.duration(manifest.wall_s)} of wall time"
     messages = units.count(study.run.table("messages").num_rows)
-    clients, whole = sum(study.drawn_j(study.clients).values()), sum(study.drawn_j().values())
+    energy = (
+        f"{units.text(study.total_j(study.clients), 'J')} by clients, {units.text(study.total_j(), 'J')} by all devices"
+    )
     lines = [
-        f"{manifest.name} {OUTCOMES[manifest.outcome]}{': ' + manifest.reason if manifest.reason else ''}",
+        f"{manifest.name} {ending(manifest)}",
         f"  accuracy  {accuracy}",
         f"  rounds    {units.count(len(rounds['round']))}{f', {abandoned} of them abandoned' if abandoned else ''}",
+        *_omissions(study),
         f"  time      {time}",
         f"  traffic   {units.text(study.total_bytes, 'B')} in {messages} messages",
-        f"  energy    {units.text(clients, 'J')} by clients, {units.text(whole, 'J')} by all devices",
+        f"  energy    {energy if study.energy_j else 'not measured'}",
         f"  trace     {manifest.trace_sha256 or '–'}",
         f"  model     {manifest.model_sha256 or '–'}",
         f"  report    {report}" if report.exists() else f"  records   {study.run.directory}",
     ]
     return [line.replace("\u00a0", " ").replace("\u202f", " ") for line in lines]
+
+
+def _omissions(study: Study) -> list[str]:
+    left_out, hollow = int(study.left_out.sum()), int(study.hollow.sum())
+    if not left_out:
+        return []
+    text = f"{units.count(left_out)} of {units.count(study.run.rounds()['accepted'].sum())} accepted, {LEFT_OUT}"
+    return [f"  updates   {text}{f'; all of them in {hollow} of the rounds' if hollow else ''}"]

@@ -38,11 +38,12 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """Spans and marks of clients (by their index in `Study.clients`) between two times."""
+    """Spans and marks of `clients` (by their index) between two times."""
 
     start_s: float
     end_s: float
     rounds: tuple[int, ...]
+    clients: tuple[str, ...]
     spans: list[Span]
     marks: list[Mark]
     #: For each round shown and client selected in it: from selection to the end of the round.
@@ -61,16 +62,27 @@ def window(study: Study, most: int) -> tuple[int, ...]:
     return tuple(numbers[first : first + most])
 
 
-def timeline(study: Study, numbers: tuple[int, ...]) -> Timeline:
-    """Everything about the clients in the rounds `numbers`."""
+def asked(study: Study, numbers: tuple[int, ...]) -> list[str]:
+    """The clients selected in the rounds `numbers`, those whose part did not end well first."""
+    rows = study.run.columns("participation")
+    inside = np.isin(rows["round"], numbers)
+    events, names = rows["event"][inside], rows["client"][inside]
+    chosen = set(names[events == "selected"])
+    wrong = set(names[np.isin(events.astype(str), [end for end in ENDS if end != "accepted"])])
+    return sorted((name for name in study.clients if name in chosen), key=lambda name: name not in wrong)
+
+
+def timeline(study: Study, numbers: tuple[int, ...], clients: list[str] | None = None) -> Timeline:
+    """Everything about some clients, or all, in the rounds `numbers`."""
+    shown = study.clients if clients is None else clients
     rounds = study.run.rounds()
     chosen = np.isin(rounds["round"], numbers)
     start_s, end_s = float(rounds["started_s"][chosen].min()), float(rounds["ended_s"][chosen].max())
-    index = {name: i for i, name in enumerate(study.clients)}
+    index = {name: i for i, name in enumerate(shown)}
     spans = [*_transfers(study, index, start_s, end_s), *_jobs(study, index, start_s, end_s)]
     spans += _downs(study, index, start_s, end_s)
     marks, selected = _decisions(study, index, numbers)
-    return Timeline(start_s, end_s, numbers, spans, marks, selected)
+    return Timeline(start_s, end_s, numbers, tuple(shown), spans, marks, selected)
 
 
 def _jobs(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
@@ -136,6 +148,8 @@ def _decisions(study: Study, index: dict[str, int], numbers: tuple[int, ...]) ->
         rows["time_s"][inside].tolist(),
         strict=True,
     ):
+        if client not in index:
+            continue
         if event == "selected":
             selected.append(Span(index[client], event, at_s, ended_s.get(number, at_s)))
         elif event in ENDS and event != "accepted" and at_s <= ended_s.get(number, at_s):

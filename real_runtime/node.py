@@ -30,13 +30,13 @@ from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
 
 
-def from_scenario(name: str, settings: tuple[str, ...]) -> Deployment:
+def from_scenario(name: str, settings: tuple[str, ...], folders: tuple[Path, ...]) -> Deployment:
     """The deployment that a scenario describes; raises `click.UsageError`."""
     from core.scenario import ScenarioError, load
     from core.scenario.build import study
 
     try:
-        return study(load(name, settings), world="real").deployment
+        return study(load(name, settings, directories=folders), world="real").deployment
     except (ScenarioError, ValueError, OSError) as error:
         raise click.UsageError(f"--scenario {name}: {error}") from None
 
@@ -128,6 +128,14 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--scenario", help="Scenario, by path or name; the same for all nodes.")
+@click.option(
+    "--scenarios",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder in which scenarios are found by name; `aivsim node` gives that of ours.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the scenario.")
 @click.option(
     "--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment."
@@ -141,6 +149,7 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 @click.option("--launched", is_flag=True, hidden=True, help="Report to standard output; end with standard input.")
 def main(
     scenario: str | None,
+    folders: tuple[Path, ...],
     settings: tuple[str, ...],
     function: str | None,
     node: str,
@@ -161,7 +170,9 @@ def main(
         if own_fingerprint(credentials, node) != book.nodes[node].fingerprint:
             own = credentials / f"{node}.crt"
             raise NotAdmitted(f"{own} is not the certificate that {address_book} pins for node {node!r}")
-        deployment = from_scenario(scenario, settings) if scenario is not None else from_function(function or "")
+        deployment = (
+            from_scenario(scenario, settings, folders) if scenario is not None else from_function(function or "")
+        )
         writer = _writer(records)
         asyncio.run(
             serve(

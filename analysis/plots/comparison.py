@@ -43,14 +43,15 @@ def _rounds(comparison: Comparison) -> Plot | None:
     lengths = [rounds["ended_s"] - rounds["started_s"] for rounds in tables]
     unit = units.span(max(float(length.max()) for length in lengths))
     lines = []
-    for rounds, length, name, colour, dashes in zip(
-        tables, lengths, comparison.names, (BLUE, ORANGE), ("-", (0, (4, 2))), strict=True
+    used = [study.run.rounds()["accepted"] - study.left_out for study in (comparison.a, comparison.b)]
+    for rounds, length, updates, name, colour, dashes in zip(
+        tables, lengths, used, comparison.names, (BLUE, ORANGE), ("-", (0, (4, 2))), strict=True
     ):
         look = {"color": colour, "linestyle": dashes, "marker": "o", "markersize": 3.5, "label": name}
         lines += left.plot(rounds["round"], length / unit.factor, **look)
-        right.plot(rounds["round"], rounds["accepted"], **look)
+        right.plot(rounds["round"], updates, **look)
     left.set_ylabel(f"length ({unit.unit})")
-    right.set_ylabel("updates accepted")
+    right.set_ylabel("updates in the sum")
     for axes in (left, right):
         axes.set_xlabel("round")
         axes.margins(y=0.1)

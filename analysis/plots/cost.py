@@ -37,11 +37,13 @@ def spending(study: Study) -> Plot | None:
     left, right = drawn.subplots(1, 2)
     _bytes(left, study)
     _joules(right, study)
-    spent = units.text(sum(study.drawn_j(study.clients).values()), "J")
-    caption = (
-        f"Left: the frames delivered until each moment, {units.text(study.total_bytes, 'B')} in all. Right: the energy "
-        f"that the clients' devices had drawn by then, {spent} in all (radios follow the bytes; idle is spread evenly)."
-    )
+    spent_j = study.total_j(study.clients)
+    caption = f"Left: the frames delivered until each moment, {units.text(study.total_bytes, 'B')} in all. Right: "
+    if np.isfinite(spent_j):
+        caption += f"the energy that the clients' devices had drawn by then, {units.text(spent_j, 'J')} in all (radios "
+        caption += "follow the bytes; idle is spread evenly)."
+    else:
+        caption += "the energy of the clients' devices, which was not measured."
     return Plot("spending", "What it cost in bytes and joules", caption, svg(drawn, "spending", caption))
 
 
@@ -81,7 +83,7 @@ def _joules(axes: Axes, study: Study) -> None:
     grid, parts = study.clients_joules_over_time
     factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
     if not parts:
-        axes.text(0.5, 0.5, "no energy of clients was recorded", transform=axes.transAxes, ha="center", color=FAINT)
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=FAINT)
         return
     unit = units.scale(sum(float(part[-1]) for part in parts.values()), "J")
     layers: dict[str, Floats] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,9 +26,8 @@ from analysis.plots.style import (
     svg,
     whole_numbers,
 )
-from analysis.study import ENDS, Study
-from analysis.tables import Columns
-from analysis.timeline import Span, Timeline, participation, timeline, window
+from analysis.study import ENDS, LEFT_OUT, Study
+from analysis.timeline import Span, Timeline, asked, participation, timeline, window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,38 +36,65 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 40
 #: Rounds looked at closely.
 CLOSE: Final = 3
+#: Of more clients, up to so many are looked at closely.
+MOST_CLOSE: Final = 30
 #: Rows of pixels of an image; of more clients, evenly chosen ones are shown.
 _MOST_PIXELS: Final = 1500
+#: What was in vain: computations that were stopped, updates that the sum left out and rounds of nothing else.
+_VAIN: Final[dict[str, Any]] = {"facecolor": "#b9d4e6", "edgecolor": BLUE, "hatch": "////", "linewidth": 0.0}
 _SPANS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "selected": ("in the round, waiting", {"color": "#dddddd"}),
     "receiving": ("receiving", {"color": SKY}),
     "computing": ("training", {"color": BLUE}),
-    "stopped": ("training in vain", {"facecolor": "#b9d4e6", "edgecolor": BLUE, "hatch": "////", "linewidth": 0.0}),
+    "stopped": ("training in vain", _VAIN),
     "sending": ("sending", {"color": GREEN}),
     "down": ("down", {"facecolor": "white", "edgecolor": VERMILLION, "hatch": "xxxx", "linewidth": 0.6}),
 }
 
 
 def close_look(study: Study) -> Plot | None:
-    """What each client did in a few rounds; None without rounds or with too many clients for a row each."""
-    if not len(study.run.rounds()["round"]) or not 0 < len(study.clients) <= MOST_ROWS:
+    """What clients did in a few rounds: each of them or, of many, some that were asked; None if no one was."""
+    if not len(study.run.rounds()["round"]):
         return None
-    shown = timeline(study, window(study, CLOSE))
-    drawn = figure(1.5 + 0.24 * len(study.clients))
+    shown, asked_count = _shown(study)
+    if not shown.selected:
+        return None
+    drawn = figure(1.5 + 0.24 * len(shown.clients))
     axes = drawn.subplots()
     _gantt(axes, study, shown)
     every = len(shown.rounds) == len(study.run.rounds()["round"])
     names = f"rounds {shown.rounds[0]} to {shown.rounds[-1]}" if len(shown.rounds) > 1 else f"round {shown.rounds[0]}"
     wrong = Counter(mark.kind for mark in shown.marks)
-    caption = f"What each client did in {names}"
+    who = "each client" if asked_count is None else f"{len(shown.clients)} of {units.count(len(study.clients))} clients"
+    caption = f"What {who} did in {names}"
     if not every:
         caption += ", where most went wrong" if wrong else ", the first of them"
+    if asked_count == len(shown.clients):
+        caption += f": {'those that were' if asked_count > 1 else 'the one that was'} asked"
+    elif asked_count is not None:
+        caption += f": some of the {units.count(asked_count)} that were asked, first those that did not end well"
     caption += ". A row is a client; grey is time in which it had nothing to do but wait for the round to end."
     if not any(span.kind in ("receiving", "sending") for span in shown.spans):
         caption += " Transfers were too short to be seen."
     if wrong:
         caption += f" Marks: {', '.join(f'{n} {kind}' for kind, n in wrong.items())}."
     return Plot("timeline", "Rounds, closely", caption, svg(drawn, "timeline", caption))
+
+
+def _shown(study: Study) -> tuple[Timeline, int | None]:
+    """What to look at closely and, where that is not all clients, how many were asked in those rounds.
+
+    Of many clients those of the most eventful rounds, of fewer rounds if more than `MOST_CLOSE` were asked in them.
+    """
+    if len(study.clients) <= MOST_ROWS:
+        return timeline(study, window(study, CLOSE)), None
+    for most in range(CLOSE, 0, -1):
+        numbers = window(study, most)
+        names = asked(study, numbers)
+        if len(names) <= MOST_CLOSE:
+            break
+    chosen = set(names[:MOST_CLOSE])
+    return timeline(study, numbers, [name for name in study.clients if name in chosen]), len(names)
 
 
 def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
@@ -108,8 +135,8 @@ def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
     axes.grid(visible=False)
     axes.set_xlim(shown.start_s / unit.factor, shown.end_s / unit.factor)
     axes.set_xlabel(f"{clock(study.manifest.world)} ({unit.unit})")
-    _client_rows(axes, study)
-    axes.set_ylim(len(study.clients) + 0.25, -0.7)
+    _client_rows(axes, study, shown.clients)
+    axes.set_ylim(len(shown.clients) + 0.25, -0.7)
     legend_above(axes, handles, width_in=7.4)
 
 
@@ -124,22 +151,21 @@ def _bars(axes: Axes, spans: list[Span], height: float, factor: float, look: dic
     )
 
 
-def _client_rows(axes: Axes, study: Study) -> None:
-    """A row a client, named by itself and, where classes change, by its class."""
-    labels = [f"{name}" for name in study.clients]
-    axes.set_yticks(range(len(labels)), labels)
+def _client_rows(axes: Axes, study: Study, names: Sequence[str]) -> None:
+    """A row a client, named by itself, with a line where classes change."""
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    kinds = [study.profiles.get(name, "") for name in study.clients]
+    kinds = [study.profiles.get(name, "") for name in names]
     for i in range(1, len(kinds)):
         if kinds[i] != kinds[i - 1]:
             axes.axhline(i - 0.5, color=FAINT, linewidth=0.6, linestyle=":", zorder=1)
 
 
 def overview(study: Study) -> Plot | None:
-    """Who took part in each round, and how long each took; None without rounds."""
+    """Who took part in each round, and how long each took; None if no one was ever asked."""
     numbers, ends, seconds = participation(study)
-    if not len(numbers) or not len(ends):
+    if not np.any(ends != -1):
         return None
     named = len(study.clients) <= MOST_ROWS
     drawn = figure(1.6 + (0.2 * len(study.clients) if named else min(0.035 * len(study.clients), 4.5)))
@@ -151,6 +177,8 @@ def overview(study: Study) -> Plot | None:
         "A row is a client, a column a round. Blue: its update went into the model, the darker the longer that took "
         f"after it was asked; other colours: why it did not. In all: {words or 'no one answered'}."
     )
+    if study.left_out.any():
+        caption += f" Yet {units.count(study.left_out.sum())} of the accepted were {LEFT_OUT}."
     return Plot("overview", "Who took part", caption, svg(drawn, "overview", caption))
 
 
@@ -183,7 +211,7 @@ def _image(axes: Axes, study: Study, numbers: Any, ends: Any, seconds: Any) -> N
     axes.set_xlabel("round")
     whole_numbers(axes)
     if len(study.clients) <= MOST_ROWS:
-        _client_rows(axes, study)
+        _client_rows(axes, study, study.clients)
         _cells(axes, ends.shape, first)
     else:
         _class_rows(axes, study)
@@ -228,10 +256,15 @@ def durations(study: Study) -> Plot | None:
     lengths = rounds["ended_s"] - rounds["started_s"]
     unit = units.span(float(lengths.max()))
     gone = rounds["outcome"] != "aggregated"
-    trouble = any(rounds[end].any() for end in ENDS if end != "accepted")
+    hollow = study.hollow
+    trouble = study.left_out.any() or any(rounds[end].any() for end in ENDS if end != "accepted")
     drawn = figure(3.2 if trouble else 2.4)
     panels = drawn.subplots(1, 2 if trouble else 1, squeeze=False)[0]
-    panels[0].bar(rounds["round"], lengths / unit.factor, color=np.where(gone, VERMILLION, BLUE).tolist(), width=0.8)
+    colours = np.where(gone, VERMILLION, BLUE).tolist()
+    bars = panels[0].bar(rounds["round"], lengths / unit.factor, color=colours, width=0.8)
+    for i in np.flatnonzero(hollow):
+        bars[i].set(**_VAIN)
+    panels[0].set_ylim(bottom=0.0)
     panels[0].set_ylabel(f"length ({unit.unit})")
     for axes in panels:
         axes.set_xlabel("round")
@@ -239,20 +272,34 @@ def durations(study: Study) -> Plot | None:
         whole_numbers(axes)
     median = units.duration(float(np.median(lengths)))
     caption = f"How long each round took, {median} in the middle"
-    caption += f"; {int(gone.sum())} were abandoned (red). " if gone.any() else ". "
+    if gone.any():
+        caption += f"; {int(gone.sum())} {'was' if gone.sum() == 1 else 'were'} abandoned (red)"
+    if hollow.any():
+        caption += f"; in {int(hollow.sum())} every update was {LEFT_OUT} (hatched)"
+    caption += ". "
     if trouble:
-        _ends(panels[1], rounds)
+        _ends(panels[1], study)
         caption = f"Left: {caption[0].lower()}{caption[1:]}Right: how the part of each client that was asked ended."
+        if study.left_out.any():
+            caption += f" Hatched: accepted, but {LEFT_OUT}."
     else:
-        caption += "Every client that was asked was accepted."
+        asked_any = bool(rounds["accepted"].any())
+        caption += "Every client that was asked was accepted." if asked_any else "No client took part."
     return Plot("durations", "Round by round", caption.strip(), svg(drawn, "durations", caption))
 
 
-def _ends(axes: Axes, rounds: Columns) -> None:
+def _ends(axes: Axes, study: Study) -> None:
+    rounds = study.run.rounds()
+    left_out = np.minimum(study.left_out, rounds["accepted"])
+    parts: list[tuple[str, Any, dict[str, Any]]] = [(end, rounds[end], {"color": END_COLOURS[end]}) for end in ENDS]
+    parts[:1] = [
+        ("accepted", rounds["accepted"] - left_out, parts[0][2]),
+        ("left out of the sum", left_out, _VAIN),
+    ]
     bottom = np.zeros(len(rounds["round"]))
-    for end in ENDS:
-        if rounds[end].any():
-            axes.bar(rounds["round"], rounds[end], bottom=bottom, color=END_COLOURS[end], width=0.8, label=end)
-            bottom = bottom + rounds[end]
+    for name, heights, look in parts:
+        if heights.any():
+            axes.bar(rounds["round"], heights, bottom=bottom, width=0.8, label=name, **look)
+            bottom = bottom + heights
     axes.set_ylabel("clients")
     legend_above(axes, width_in=4.0)

@@ -57,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     host: dict[str, str | int | float] = {}
     #: Whatever was counted: messages, bytes, jobs, batches, …
     counts: dict[str, int | float] = {}
+    #: SHA-256 of the stored parts of every table but those of the machine's clock, for `verify`.
+    tables_sha256: dict[str, str] = {}
     trace_sha256: str | None = None
     model_sha256: str | None = None
     reference: Reference | None = None

@@ -7,6 +7,7 @@ they are complete, so that a run that was killed, or whose disk was full, leaves
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ class RecordsError(Exception):
 def part_name(number: int) -> str:
     """File name of a part."""
     return f"part-{number:05d}.parquet"
+
+
+#: Begins the names of tables that hold what the clock of the machine measured: they are part of no hash.
+HOST_PREFIX: Final = "host_"
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
@@ -71,6 +76,21 @@ def _entries(folder: Path) -> list[str]:
         return []
     except OSError as error:
         raise RecordsError(f"cannot read {folder}: {error.strerror or error}") from error
+
+
+def tables_sha256(directory: Path) -> dict[str, str]:
+    """SHA-256 of the parts of every table, in order, but of those that hold what the machine's clock measured."""
+    found = {}
+    for table in table_names(directory):
+        if not table.startswith(HOST_PREFIX):
+            digest = hashlib.sha256()
+            for path in part_paths(directory, table):
+                try:
+                    digest.update(path.read_bytes())
+                except OSError as error:
+                    raise RecordsError(f"cannot read {path}: {error.strerror or error}") from error
+            found[table] = digest.hexdigest()
+    return found
 
 
 def read_parts(directory: Path, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.records.manifest import MODEL, read_manifest
 from core.records.model_file import load_model, model_sha256
-from core.records.store import RecordsError, read_parts, table_names
+from core.records.store import RecordsError, read_parts, table_names, tables_sha256
 from core.records.trace import read_trace
 
 
@@ -35,7 +36,7 @@ def verify(directory: Path) -> list[str]:
         if said is not None and said != trace.count:
             problems.append(f"{trace.count} messages are stored, the manifest says {said}")
     problems += _model_problems(directory, manifest.model_sha256)
-    problems += _table_problems(directory)
+    problems += _table_problems(directory, manifest.tables_sha256)
     return problems
 
 
@@ -50,8 +51,8 @@ def _model_problems(directory: Path, said: str | None) -> list[str]:
     return [] if found == said else [f"model_sha256 of {MODEL} is {found}, the manifest says {said}"]
 
 
-def _table_problems(directory: Path) -> list[str]:
-    """Parts of the other tables that cannot be read."""
+def _table_problems(directory: Path, said: Mapping[str, str]) -> list[str]:
+    """Tables that cannot be read, or whose parts are not those that the manifest knows."""
     problems = []
     for name in table_names(directory):
         if name != "messages":
@@ -60,4 +61,9 @@ def _table_problems(directory: Path) -> list[str]:
                     pass
             except RecordsError as error:
                 problems.append(str(error))
+    if said and not problems:
+        found = tables_sha256(directory)
+        for name in sorted({*said, *found}):
+            if found.get(name) != said.get(name):
+                problems.append(f"the table {name} is not as the run left it: its stored parts have another SHA-256")
     return problems

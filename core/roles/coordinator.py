@@ -126,6 +126,7 @@ class Coordinator(Actor):
         plan = self.plan
         tally = self._select(ctx, number)
         if len(tally.waiting) < plan.min_participants:
+            tally.selected = 0
             self._close(ctx, tally, "abandoned")
             return params
         for client in tally.waiting:

@@ -31,6 +31,11 @@ def test_what_an_actor_does_is_kept_and_what_it_waits_for_is_given() -> None:
         with pytest.raises(DeadlineExceeded):
             async with ctx.deadline(1.0):
                 await ctx.sleep(1.5)
+        assert ctx.now == 3.0
+        with pytest.raises(DeadlineExceeded):
+            async with ctx.deadline(1.0):
+                await ctx.receive(timeout=5.0)
+        assert ctx.now == 4.0
         ctx.record(FaultRow(kind="test"))
         ctx.later(4.0, Hello()).cancel()
 
@@ -38,7 +43,7 @@ def test_what_an_actor_does_is_kept_and_what_it_waits_for_is_given() -> None:
     assert ctx.sent == [("peer", Hello(sender="me")), ("peer", Hello(sender="me", correlation=-7, n=9))]
     assert [message.correlation for _, message in ctx.requested] == [1, 2, 3]
     assert ctx.recorded == [FaultRow(kind="test")]
-    assert ctx.timers[0][0] == 7.5
+    assert ctx.timers[0][0] == 8.0
     assert ctx.timers[0][2].cancelled
 
 

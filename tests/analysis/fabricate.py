@@ -69,9 +69,10 @@ GATEWAY = Kind("gateway", 0.5, 5.0, None, "fibre", 1e7)
 class _Study:
     """The rows of a study in the making."""
 
-    def __init__(self, clients: int, rounds: int, seed: int, drops: bool) -> None:
+    def __init__(self, clients: int, rounds: int, seed: int, drops: bool, left_out: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
         self.drops = drops
+        self.left_out = left_out
         self.rounds = rounds
         self.kinds = {f"phone-{i}": PHONES[i * len(PHONES) // clients] for i in range(clients)}
         self.speed = {name: float(self.rng.lognormal(0.0, 0.25)) for name in self.kinds}
@@ -181,7 +182,7 @@ class _Study:
             available=len(self.clients),
             selected=len(self.clients),
             rejected=0,
-            not_finite=0,
+            not_finite=min(self.left_out, tally["accepted"]) if number % 2 else 0,
             examples=102 * tally["accepted"],
             outcome="aggregated",
             **tally,
@@ -232,9 +233,13 @@ def fabricate(
     drops: bool = False,
     real: bool = False,
     placements: bool = True,
+    left_out: int = 0,
 ) -> Path:
-    """Write a run of `clients` phones for `rounds` rounds; `drops` adds what goes wrong, `real` what hosts record."""
-    study = _Study(clients, rounds, seed, drops)
+    """Write a run of `clients` phones for `rounds` rounds; `drops` adds what goes wrong, `real` what hosts record.
+
+    Of rounds with an odd number, the sum leaves out up to `left_out` updates.
+    """
+    study = _Study(clients, rounds, seed, drops, left_out)
     ended_s = study.play()
     writer = RunWriter(directory)
     for message in sorted(study.messages, key=lambda m: m[1]):

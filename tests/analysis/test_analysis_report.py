@@ -42,6 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "drops": fabricate(root / "drops", drops=True, rounds=12, seed=2),
         "hundred": fabricate(root / "hundred", clients=100, rounds=12, drops=True),
         "real": fabricate(root / "real", real=True, rounds=5),
+        "astray": fabricate(root / "astray", rounds=3, clients=4, left_out=4),
         "bare": fabricate(root / "bare", placements=False, rounds=1, clients=1),
     }
 
@@ -78,7 +79,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-@pytest.mark.parametrize("name", ["quick", "drops", "hundred", "real", "bare"])
+@pytest.mark.parametrize("name", ["quick", "drops", "hundred", "real", "astray", "bare"])
 def test_a_report_is_one_file_that_needs_no_network(reports: dict[str, str], name: str) -> None:
     text = reports[name]
     page = Page(text)
@@ -138,6 +139,53 @@ def test_what_a_scenario_says_is_escaped(runs: dict[str, Path], tmp_path: Path) 
     )
     write_manifest(directory, changed)
     assert "script" not in Page(write_report(directory).read_text()).tags
+
+
+def test_updates_that_the_sum_left_out_are_told(runs: dict[str, Path], reports: dict[str, str]) -> None:
+    words = " ".join(Page(reports["astray"]).words)
+    said = "left out of the sum (not finite or out of range)"
+    assert f"Of 12 accepted updates 8 were {said}; in 2 rounds that was all of them." in words
+    assert "2 with every update left out" in words
+    assert f"in 2 every update was {said} (hatched)" in words
+    assert words.count("aggregated, all left out") == 2
+    assert f"  updates   8 of 12 accepted, {said}; all of them in 2 of the rounds" in summary(runs["astray"])
+    assert said not in " ".join(summary(runs["quick"]))
+
+
+def test_an_interrupted_run_says_so_in_a_sentence(tmp_path: Path) -> None:
+    directory = fabricate(tmp_path / "x", clients=2, rounds=1)
+    changes = {"outcome": "interrupted", "reason": "interrupted by the user"}
+    write_manifest(directory, msgspec.structs.replace(read_manifest(directory), **changes))
+    words = " ".join(Page(write_report(directory).read_text()).words)
+    assert "This run was interrupted by the user. What follows is what it had recorded by then." in words
+    assert summary(directory)[0] == "quickstart was interrupted by the user"
+
+
+def test_energy_that_nobody_measured_is_not_zero(tmp_path: Path) -> None:
+    directory = fabricate(tmp_path / "x", clients=2, rounds=1, real=True)
+    for part in (directory / "records" / "energy").iterdir():
+        part.unlink()
+    scenario = {"real": {"devices": "host"}}
+    write_manifest(directory, msgspec.structs.replace(read_manifest(directory), scenario=scenario))
+    assert "  energy    not measured" in summary(directory)
+    assert "which was not measured" in write_report(directory).read_text()
+    assert "of study time on sockets" in Study(Run(directory)).sentence
+
+
+def test_the_pace_of_sockets_is_told(runs: dict[str, Path]) -> None:
+    sentence = Study(Run(runs["real"])).sentence.replace("\u00a0", " ")
+    assert re.search(r"\d (s|min) of study time, at 0\.02 wall seconds a second, on sockets, after", sentence)
+
+
+def test_a_study_in_which_no_one_was_asked_has_a_report(tmp_path: Path) -> None:
+    directory = fabricate(tmp_path / "x", clients=3, rounds=1)
+    for table in ("participation", "rounds"):
+        for part in (directory / "records" / table).iterdir():
+            part.unlink()
+    study = Study(Run(directory))
+    assert study.clients == ["phone-0", "phone-1", "phone-2"]
+    assert study.total_j(study.clients) > 0.0
+    assert '<figure id="timeline">' not in write_report(directory).read_text()
 
 
 @pytest.mark.parametrize(("outcome", "words"), [("failed", "This run failed"), ("interrupted", "was interrupted")])
@@ -202,7 +250,7 @@ def _texts(drawn: Any) -> list[tuple[str, Any]]:
     return [(a.get_text(), a.get_window_extent(renderer)) for a in artists if a.get_text().strip()]
 
 
-NAMES = ["quick", "drops", "hundred", "real", "bare", "compared"]
+NAMES = ["quick", "drops", "hundred", "real", "astray", "bare", "compared"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -233,7 +281,7 @@ def test_axes_are_labelled(figures: dict[str, dict[str, Any]], name: str) -> Non
 
 def test_many_clients_are_not_drawn_one_by_one(figures: dict[str, dict[str, Any]]) -> None:
     found = figures["hundred"]
-    assert "timeline" not in found
+    assert len(found["timeline"].axes[0].get_yticks()) == rounds.MOST_CLOSE
     assert len(found["temperatures"].axes[0].lines) == 3
     assert len(found["overview"].axes[0].get_yticks()) == 3
 
@@ -257,6 +305,18 @@ def test_a_run_equals_itself(runs: dict[str, Path], tmp_path: Path) -> None:
     page = Page(text)
     assert [address for address in page.fetched if not address.startswith("data:")] == []
     assert "Different." not in " ".join(page.words)
+
+
+def test_messages_that_are_gone_are_told(tmp_path: Path) -> None:
+    whole, cut = (fabricate(tmp_path / name, clients=2, rounds=1) for name in ("whole", "cut"))
+    for part in (cut / "records" / "messages").iterdir():
+        part.unlink()
+    lines = compare(whole, cut).lines()
+    name, counted = "simulated quickstart (cut)", Run(whole).table("messages").num_rows
+    said = f"the manifest counts {counted} messages, but 0 are stored"
+    assert f"The records of {name} are not as the run left them: {said}." in lines
+    assert "The traces were, by the manifests, the same (trace_sha256)." in lines
+    assert said in write_report(cut).read_text()
 
 
 def test_differences_are_counted(runs: dict[str, Path], tmp_path: Path) -> None:

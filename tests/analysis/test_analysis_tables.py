@@ -81,32 +81,32 @@ def round_row(number: int, started_s: float, ended_s: float, accepted: int, late
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    """Two rounds of 20 s of a hub and two clients. In the second round client b is lost by a crash, a is late."""
+    """Two rounds of 20 s of a coordinator and two clients. In the second b is lost by a crash, a is late."""
     writer = RunWriter(tmp_path)
-    for name, profile in (("hub", "server"), ("a", "phone"), ("b", "phone")):
+    for name, profile in (("coordinator", "server"), ("a", "phone"), ("b", "phone")):
         writer.row(0.0, name, PlacementRow(profile=profile, link="wifi", region="x", battery_j=None))
     for began in (0.0, 20.0):
         for name in ("a", "b"):
-            writer.message(began, began + 2.0, "hub", name, Give, 1000)
+            writer.message(began, began + 2.0, "coordinator", name, Give, 1000)
             event = ParticipationRow(round=1 + int(began // 20), client=name, event="selected")
-            writer.row(began, "hub", event)
+            writer.row(began, "coordinator", event)
     writer.row(10.0, "a", job(2.0, 8.0, 80.0))
     writer.row(6.0, "b", job(2.0, 4.0, 20.0))
-    writer.message(6.0, 8.0, "b", "hub", Take, 3000)
-    writer.message(10.0, 20.0, "a", "hub", Take, 1000)
-    writer.row(8.0, "hub", ParticipationRow(round=1, client="b", event="accepted"))
-    writer.row(20.0, "hub", ParticipationRow(round=1, client="a", event="accepted"))
-    writer.row(20.0, "hub", round_row(1, 0.0, 20.0, 2, 0, 0))
-    writer.row(21.0, "hub", EvaluationRow(round=1, examples=50, accuracy=0.75, loss=1.5))
+    writer.message(6.0, 8.0, "b", "coordinator", Take, 3000)
+    writer.message(10.0, 20.0, "a", "coordinator", Take, 1000)
+    writer.row(8.0, "coordinator", ParticipationRow(round=1, client="b", event="accepted"))
+    writer.row(20.0, "coordinator", ParticipationRow(round=1, client="a", event="accepted"))
+    writer.row(20.0, "coordinator", round_row(1, 0.0, 20.0, 2, 0, 0))
+    writer.row(21.0, "coordinator", EvaluationRow(round=1, examples=50, accuracy=0.75, loss=1.5))
     writer.row(30.0, "b", device("crash"))
     writer.row(30.0, "b", job(22.0, 8.0, 0.0, "crash"))
-    writer.row(30.0, "hub", ParticipationRow(round=2, client="b", event="lost"))
+    writer.row(30.0, "coordinator", ParticipationRow(round=2, client="b", event="lost"))
     writer.row(35.0, "b", device("restart"))
     writer.row(40.0, "a", job(22.0, 18.0, 100.0, "cancelled"))
-    writer.row(40.0, "hub", ParticipationRow(round=2, client="a", event="late"))
-    writer.row(40.0, "hub", round_row(2, 20.0, 40.0, 0, 1, 1))
-    writer.row(40.0, "hub", EvaluationRow(round=2, examples=50, accuracy=0.72, loss=1.25))
-    draws = {"a": (180.0, 10.0, 40.0), "b": (20.0, 30.0, 40.0), "hub": (0.0, 0.0, 400.0)}
+    writer.row(40.0, "coordinator", ParticipationRow(round=2, client="a", event="late"))
+    writer.row(40.0, "coordinator", round_row(2, 20.0, 40.0, 0, 1, 1))
+    writer.row(40.0, "coordinator", EvaluationRow(round=2, examples=50, accuracy=0.72, loss=1.25))
+    draws = {"a": (180.0, 10.0, 40.0), "b": (20.0, 30.0, 40.0), "coordinator": (0.0, 0.0, 400.0)}
     for name, parts in draws.items():
         for component, joules in zip(("processor", "radio_send", "idle"), parts, strict=True):
             writer.row(40.0, name, EnergyRow(component=component, joules=joules))
@@ -154,7 +154,7 @@ def test_the_study_in_a_sentence(study: Study) -> None:
 
 
 def test_who_took_part(study: Study) -> None:
-    assert study.actors == ["a", "b", "hub"]
+    assert study.actors == ["a", "b", "coordinator"]
     assert study.clients == ["a", "b"]
     assert study.classes == ["phone", "server"]
 

@@ -123,6 +123,16 @@ def test_verify_notices_one_changed_row_and_one_changed_weight(simulated: Run, t
     assert changed.returncode == 1
     assert "trace_sha256" in changed.stderr
     part.write_bytes(kept)
+    rounds = next((out / "records" / "rounds").glob("*.parquet"))
+    kept = rounds.read_bytes()
+    table = pq.read_table(rounds)
+    column = table.schema.get_field_index("accepted")
+    pq.write_table(table.set_column(column, table.schema.field(column), pa.array([3] * 30, pa.int64())), rounds)
+    changed = command("verify", str(out), cwd=tmp_path)
+    assert changed.returncode == 1
+    assert "rounds" in changed.stderr
+    rounds.write_bytes(kept)
+    assert command("verify", str(out), cwd=tmp_path).returncode == 0
 
 
 def test_mistakes_are_explained_and_exit_with_2(tmp_path: Path) -> None:
