@@ -194,18 +194,21 @@ class Node:
         """Put a stamped message on the way to an actor."""
         kind = type(message)
         size = PREFIX_BYTES + len(encode_header((to, message)))
-        fields = self.kinds.get(kind)
-        if fields is None:
-            raise TypeError(f"{kind.__name__} is none of the message types of this deployment")
+        try:
+            fields = self.kinds[kind]
+        except KeyError:
+            raise TypeError(f"{kind.__name__} is none of the message types of this deployment") from None
         if fields or self.state or size > self.limit_bytes:
             self._transmit_slowly(to, message, size)
             return
-        peer = self.nodes.get(to)
-        if peer is None:
-            peer = self.world.find(to)
-            if peer is None:
+        try:
+            peer = self.nodes[to]
+        except KeyError:
+            found = self.world.find(to)
+            if found is None:
                 self.world.unreachable(self, to, message, size)
                 return
+            peer = found
         sent = now = self.env._now
         if self.control_free_s > now:
             now = self.control_free_s
