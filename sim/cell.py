@@ -282,20 +282,16 @@ class Cell(Context):
             task.throw = coroutine.throw
             task.suspend(wait)
 
-    def take_reply(self, task: Task, message: Message) -> None:
-        """Give a reply to the task that waits for it; it goes round the mailbox."""
-        if type(message) is Refusal:
-            reason = message.reason
-            failure: Exception
-            if reason == "full":
-                failure = QueueFull(message.sender)
-            elif reason == "gone":
-                failure = PeerLeft(message.sender)
-            else:
-                failure = Refused(message.sender, reason)
-            task.resume(task.throw, failure)
+    def take_refusal(self, task: Task, message: Refusal) -> None:
+        """Give the failure of a request to the task that waits for its reply."""
+        failure: Exception
+        if message.reason == "full":
+            failure = QueueFull(message.sender)
+        elif message.reason == "gone":
+            failure = PeerLeft(message.sender)
         else:
-            task.resume(task.send, message)
+            failure = Refused(message.sender, message.reason)
+        task.resume(task.throw, failure)
 
     def _handled(self, task: Task, result: Any, error: BaseException | None) -> None:
         self.busy = False

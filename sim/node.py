@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappush
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import force_setattr
 from simpy.events import NORMAL
@@ -31,7 +31,7 @@ from core.devices import (
     Work,
 )
 from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
-from core.wire import PREFIX_BYTES, copy_of, encode_header
+from core.wire import PREFIX_BYTES, copy_of, encode_header, frame_size
 from sim.cell import Computation
 from sim.network.sharing import SharedLink
 from sim.network.transfer import Channels, Transfer
@@ -60,6 +60,7 @@ class Node:
         "_device",
         "_downlink",
         "_uplink",
+        "address_bytes",
         "armed_s",
         "block",
         "cell",
@@ -110,6 +111,8 @@ class Node:
         self.block = world.writer.ENCODE_BLOCK
         self.limit_bytes = world.deployment.max_frame_bytes
         self.name = placement.name
+        #: The prefix of a frame to here, and the receiver in its header: an array of two that begins with the name.
+        self.address_bytes = PREFIX_BYTES + 1 + len(encode_header(placement.name))
         self.placement = placement
         #: The population it belongs to and its number there.
         self.dormant = dormant
@@ -193,22 +196,26 @@ class Node:
     def transmit(self, to: str, message: Message) -> None:
         """Put a stamped message on the way to an actor."""
         kind = type(message)
-        size = PREFIX_BYTES + len(encode_header((to, message)))
         try:
             fields = self.kinds[kind]
         except KeyError:
             raise TypeError(f"{kind.__name__} is none of the message types of this deployment") from None
-        if fields or self.state or size > self.limit_bytes:
-            self._transmit_slowly(to, message, size)
+        if fields or self.state:
+            self._transmit_slowly(to, message)
             return
         try:
             peer = self.nodes[to]
         except KeyError:
             found = self.world.find(to)
             if found is None:
-                self.world.unreachable(self, to, message, size)
+                self._transmit_slowly(to, message)
                 return
             peer = found
+        # What `frame_size` says, with the receiver's part counted once and for all.
+        size = peer.address_bytes + len(encode_header(message))
+        if size > self.limit_bytes:
+            self._transmit_slowly(to, message)
+            return
         sent = now = self.env._now
         if self.control_free_s > now:
             now = self.control_free_s
@@ -242,7 +249,10 @@ class Node:
                 self.world.undelivered(message.sender, self.name, kind, size, "late")
                 return
             rows.append((sent, self.env._now, message.sender, self.name, kind, size))
-            cell.take_reply(task, message)
+            if kind is Refusal:
+                cell.take_refusal(task, cast(Refusal, message))
+            else:
+                task.resume(task.send, message)
         elif kind not in cell.admits:
             self.refuse(message, size, "unexpected")
             return
@@ -259,11 +269,8 @@ class Node:
 
     # From here on: what is rarer.
 
-    def _transmit_slowly(self, to: str, message: Message, size: int) -> None:
-        for name in self.kinds[type(message)]:
-            payload = getattr(message, name)
-            if payload is not None:
-                size += payload.nbytes
+    def _transmit_slowly(self, to: str, message: Message) -> None:
+        size = frame_size(to, message)
         if self.state >= OFF:
             self.world.undelivered(self.name, to, type(message), size, "device")
             return
@@ -318,7 +325,7 @@ class Node:
         if kind is Refusal:
             task = cell.pending.pop(-message.correlation, None)
             if task is not None:
-                cell.take_reply(task, message)
+                cell.take_refusal(task, cast(Refusal, message))
             return
         if kind is Start and Start not in cell.accepts:
             return
