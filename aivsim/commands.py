@@ -1,4 +1,4 @@
-"""What the commands about runs do: run, report, compare, verify, node."""
+"""What the commands about runs do: run, merge, report, compare, verify, node."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ def run_command(
     from core.records import RecordsError
     from core.scenario import ScenarioError
 
-    if out is not None:
-        _writable(out)
     try:
         found = run(
             scenario,
@@ -52,17 +50,6 @@ def run_command(
         raise Failed(str(error)) from None
     except RecordsError as error:
         raise Failed(str(error)) from None
-
-
-def _writable(out: Path) -> None:
-    """A run needs a new or empty folder that it can write to. Raises `InputWrong`."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(out.iterdir())
-    except OSError as error:
-        raise InputWrong(f"--out {out}: cannot be written: {error.strerror or error}") from None
-    if taken:
-        raise InputWrong(f"--out {out}: is not empty; a run needs a new or empty folder")
 
 
 def merge_command(

@@ -150,6 +150,17 @@ class _Ledger:
             write_manifest(self.directory, self.manifest)
 
 
+def _claim(directory: Path) -> None:
+    """Make the folder of a run, once nothing else is in the way of it. Raises `CannotBegin`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = any(directory.iterdir())
+    except OSError as error:
+        raise CannotBegin(f"{directory}: cannot be written: {error.strerror or error}") from error
+    if taken:
+        raise CannotBegin(f"{directory}: is not empty; a run needs a new or empty folder")
+
+
 def _open(
     scenario: Scenario,
     world: World,
@@ -157,6 +168,7 @@ def _open(
     resolve: Callable[[Payload], Any] | None = None,
     time_scale: float = 0.0,
 ) -> _Ledger:
+    _claim(directory)
     try:
         writer = RunWriter(directory, resolve=resolve)
     except RecordsError as error:

@@ -136,8 +136,9 @@ def test_verify_notices_one_changed_row_and_one_changed_weight(simulated: Run, t
 
 
 def test_mistakes_are_explained_and_exit_with_2(tmp_path: Path) -> None:
-    wrong = command("run", "quickstart", "--set", "training.rounds=many", cwd=tmp_path)
+    wrong = command("run", "quickstart", "--set", "training.rounds=many", "--out", "run", cwd=tmp_path)
     assert wrong.returncode == 2
+    assert not (tmp_path / "run").exists()
     assert "training.rounds" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     (tmp_path / "file").write_text("")
