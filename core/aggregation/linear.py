@@ -1,11 +1,14 @@
 """Weighted means that are exact: order, grouping and fusion cannot change a bit.
 
 Every n·Δ is rounded once to float32 and added as int64 in fixed point, with the unit 2^-s. The exponent s is fixed
-beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2^s <= 2^62. So every |Δ| up to 2^10 fits
-whatever the weights are, and the unit is at most W · 2^-51: for W = 10^6 it is 5e-10 of n·Δ, far below float32.
-An update that is not finite or has an element beyond 2^10 in size, or whose weight is not in 0 .. 2^24 - 1 (beyond,
-float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does (`not_finite` in
-the outcome, as nothing else than such numbers should be the reason).
+beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2^s <= 2^51. So every |Δ| up to 2^10 fits
+whatever the weights are. The unit is at most W · 2^-40, so that a mean of m updates is off by at most m · 2^-41 from
+that: 5e-11 for a hundred, where float32 resolves 6e-8 of 1. (2^51 and not 2^62, because up to there a float64 that 1.5 · 2^52 is
+added to holds the rounded number in its last bits, which is three times faster than a conversion.)
+An update that is not finite or has an array with a Euclidean norm beyond 2^10, or whose weight is not in 0 .. 2^24 - 1
+(beyond, float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does
+(`not_finite` in the outcome, as nothing else than such numbers should be the reason). The norm stands for the largest
+element because it is a dot product: finding the element took as long as all the rest.
 The mean of no weight at all is zero; a total weight above the bound makes the mean NaN, never a wrapped sum.
 
 The weighted mean is that of McMahan et al., "Communication-efficient learning of deep networks from decentralized
@@ -20,15 +23,20 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from core.compute import Accumulation, Function
 from core.compute.cost import one_step
 from core.compute.function import Arrays
 
-#: log2 of the largest element that an update may have.
+#: log2 of the largest Euclidean norm that an array of an update may have, and so of its largest element.
 RANGE_BITS: Final = 10
-#: log2 of what the sum of all updates may reach; int64 holds 2^63 - 1.
-SUM_BITS: Final = 62
+#: log2 of what the sum of all updates may reach.
+SUM_BITS: Final = 51
+#: A float64 of this size has the unit 1 in its last place, whatever is added to it up to 2^51 in size.
+_ROUNDER: Final = 1.5 * 2.0**52
+_ROUNDER_BITS: Final = int(np.float64(_ROUNDER).view(np.int64))
 #: Integers up to this are exact in float32.
 MAX_WEIGHT: Final = (1 << 24) - 1
 _PREFIX: Final = "sum/"
@@ -51,7 +59,7 @@ class Aggregation:
 
 
 def exponent_for(weight_bound: int) -> int:
-    """The s of the unit 2^-s for a bound of the total weight. Raises `ValueError` outside of 1 .. 2^52."""
+    """The s of the unit 2^-s for a bound of the total weight. Raises `ValueError` outside of 1 .. 2^41."""
     if not 1 <= weight_bound <= 1 << (SUM_BITS - RANGE_BITS):
         raise ValueError(
             f"the bound of the total weight is {weight_bound}; 1 .. 2^{SUM_BITS - RANGE_BITS} can be summed"
@@ -77,17 +85,16 @@ def _mean_at(exponent: int) -> Aggregation:
 
     def accumulate(total: Arrays, update: Arrays, weight: jax.Array) -> dict[str, dict[str, jax.Array]]:
         n = weight.astype(jnp.float32)
-        weighted = {name: n * array.astype(jnp.float32) for name, array in update.items()}
-        limit = n * jnp.float32(1 << RANGE_BITS)
         taken = (weight >= 0) & (weight <= MAX_WEIGHT)
-        for array in weighted.values():
+        added = {}
+        for name, array in update.items():
+            flat = array.astype(jnp.float32).reshape(-1)
             # A comparison with NaN is false, so that this refuses what is not finite too.
-            taken &= jnp.all(jnp.abs(array) <= limit)
-        added = {
-            _PREFIX + name: total[_PREFIX + name]
-            + jnp.where(taken, jnp.round(array * jnp.float32(scale)).astype(jnp.int64), jnp.int64(0))
-            for name, array in weighted.items()
-        }
+            taken &= jnp.dot(flat, flat) <= jnp.float32(1 << 2 * RANGE_BITS)
+        for name, array in update.items():
+            shifted = (n * array.astype(jnp.float32)).astype(jnp.float64) * scale + _ROUNDER
+            rounded = lax.bitcast_convert_type(shifted, jnp.int64) - _ROUNDER_BITS
+            added[_PREFIX + name] = total[_PREFIX + name] + jnp.where(taken, rounded, jnp.int64(0))
         return {
             "sum": {
                 **added,
