@@ -40,7 +40,7 @@ from core.wire import Payload
 
 if TYPE_CHECKING:
     from analysis.tables import Run
-    from core.compute import Evaluator
+    from core.compute import Evaluator, Timing
     from core.scenario.build import Study
 
 World = Literal["sim", "real"]
@@ -215,6 +215,7 @@ def _peak_rss_bytes() -> int:
 @contextlib.contextmanager
 def _ending(ledger: _Ledger, now: Callable[[], float]) -> Iterator[None]:
     """However the block ends, the manifest says how, and what was recorded is kept; `now` tells the study's time."""
+    from core.compute import NumericsFailed
     from real_runtime.launcher import LaunchError
     from sim.world import ActorFailed, Deadlock
 
@@ -225,7 +226,7 @@ def _ending(ledger: _Ledger, now: Callable[[], float]) -> Iterator[None]:
 
     try:
         yield
-    except (ActorFailed, Deadlock) as error:
+    except (ActorFailed, Deadlock, NumericsFailed) as error:
         end("failed", str(error))
         raise RunFailed(str(error)) from error
     except LaunchError as error:
@@ -252,11 +253,12 @@ def _build(scenario: Scenario, world: World) -> Study:
 
 
 def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
-    from core.compute import Evaluator, enable_compilation_cache
+    from core.compute import enable_compilation_cache
     from sim.world import World as SimulatedWorld
 
     enable_compilation_cache(cache_directory())
-    evaluator = Evaluator(max_pending=scenario.numerics.max_pending, layout=scenario.numerics.layout)
+    evaluator = _evaluator(scenario)
+    trains = scenario.numerics.fidelity == "train"
     shown.phase("dealing the data")
     built = _build(scenario, "sim")
     ledger = _open(scenario, "sim", directory, evaluator.resolved)
@@ -269,17 +271,17 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
             evaluations.append(row)
 
     world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
-    with _ending(ledger, lambda: world.env.now):
+    with contextlib.closing(evaluator), _ending(ledger, lambda: world.env.now):
         ledger.phase("set-up")
         shown.phase("simulating")
         world.run()
         ledger.phase("events")
         shown.phase("computing")
-        for row in evaluations:
+        for row in evaluations if trains else ():
             if isinstance(row.accuracy, Payload):
                 shown.evaluated(row.round, float(evaluator.value(row.accuracy)["accuracy"]))
         evaluator.finish()
-        model = None if world.result is None else evaluator.value(world.result)
+        model = None if world.result is None or not trains else evaluator.value(world.result)
         ledger.phase("numerics")
         if model is not None:
             save_model(directory / MODEL, model)
@@ -291,7 +293,18 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
         )
 
 
-def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
+def _evaluator(scenario: Scenario) -> Evaluator | Timing:
+    """How this scenario's numbers are computed."""
+    from core.compute import Evaluator, Timing
+
+    numerics = scenario.numerics
+    if numerics.fidelity == "timing":
+        return Timing()
+    threads = (os.cpu_count() or 1) if numerics.threads is None else numerics.threads
+    return Evaluator(max_pending=numerics.max_pending, layout=numerics.layout, threads=threads)
+
+
+def _counts(ledger: _Ledger, evaluator: Evaluator | Timing) -> dict[str, int | float]:
     counts = evaluator.counts
     return {
         "messages": ledger.writer.message_count,
@@ -301,6 +314,7 @@ def _counts(ledger: _Ledger, evaluator: Evaluator) -> dict[str, int | float]:
         "jobs_wasted": counts.jobs_wasted,
         "batches": counts.batches,
         "compilations": counts.compilations,
+        "memory_splits": counts.memory_splits,
     }
 
 
@@ -311,6 +325,8 @@ def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: in
     from real_runtime.launcher import run as launch
     from real_runtime.progress import Progress
 
+    if scenario.numerics.fidelity != "train":
+        raise CannotBegin(f"fidelity {scenario.numerics.fidelity} is for the simulator; on sockets devices train")
     shown.phase("dealing the data")
     deployment = _build(scenario, "real").deployment
     ledger = _open(scenario, "real", directory, time_scale=deployment.time_scale)

@@ -73,8 +73,10 @@ class Deployment:
     max_frame_bytes: int = 1 << 28
     faults: tuple[Fault, ...] = ()
     #: Deferred jobs that may wait before the oldest are computed (simulator).
-    max_pending: int = 4096
-    #: Layout of batches: `scan`, or `vmap:8`.
+    max_pending: int = 512
+    #: `train`, or `timing`: nothing is computed (simulator).
+    fidelity: str = "train"
+    #: Layout of batches: `scan`, `vmap:8`, or `scan/vmap:8`.
     layout: str = "scan"
     #: Encode and decode every message in the simulator too.
     strict_wire: bool = False

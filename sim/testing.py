@@ -51,10 +51,12 @@ def run_sim(deployment: Deployment, *, prepare: Callable[[World], None] | None =
 
     `prepare` sees the world before it begins, for SimPy processes of one's own.
     """
-    from core.compute import Evaluator
+    from core.compute import Evaluator, Timing
 
     records = SimulatedRun()
-    evaluator = Evaluator(max_pending=deployment.max_pending, layout=deployment.layout)
+    evaluator: Evaluator | Timing = Timing()
+    if deployment.fidelity == "train":
+        evaluator = Evaluator(max_pending=deployment.max_pending, layout=deployment.layout)
     world = World(deployment, records, evaluator)
     if prepare is not None:
         prepare(world)

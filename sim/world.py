@@ -12,6 +12,7 @@ from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, 
 from core.deployment import Deployment, Fault
 from core.devices import BatteryEmpty, Effect, PoweredOn
 from core.records.rows import FaultRow, Row, UndeliveredRow
+from core.records.schema import columns
 from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
@@ -20,7 +21,7 @@ from sim.node import GONE, OFF, UP, Node, StrictNode
 from sim.task import Cancelled
 
 if TYPE_CHECKING:
-    from core.compute import Evaluator
+    from core.compute import Evaluator, Timing
 
 
 class Records(Protocol):
@@ -79,7 +80,7 @@ class World:
         self,
         deployment: Deployment,
         writer: Records,
-        evaluator: Evaluator,
+        evaluator: Evaluator | Timing,
         observe: Callable[[float, str, Row], None] | None = None,
     ) -> None:
         self.deployment = deployment
@@ -114,6 +115,8 @@ class World:
         self._watchers: dict[str, dict[str, None]] = {}
         self._watching: dict[str, dict[str, None]] = {}
         self._jobs = 0
+        #: Columns of a table that may wait for numerics.
+        self._deferred_columns: dict[type[Row], tuple[str, ...]] = {}
 
     # The run.
 
@@ -309,7 +312,11 @@ class World:
 
     def record(self, actor: str, row: Row) -> None:
         """Write a row down; a payload in it is computed at the latest when the run ends."""
-        for name in row.__struct_fields__:
+        kind = type(row)
+        names = self._deferred_columns.get(kind)
+        if names is None:
+            names = self._deferred_columns[kind] = tuple(c.name for c in columns(kind) if c.deferred)
+        for name in names:
             value = getattr(row, name)
             if isinstance(value, Payload) and not isinstance(value, ArrayDict):
                 self.evaluator.want(value)

@@ -3,8 +3,8 @@
 Every n·Δ is rounded once to float32 and added as int64 in fixed point, with the unit 2^-s. The exponent s is fixed
 beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2^s <= 2^51. So every |Δ| up to 2^10 fits
 whatever the weights are. The unit is at most W · 2^-40, so that a mean of m updates is off by at most m · 2^-41 from
-that: 5e-11 for a hundred, where float32 resolves 6e-8 of 1. (2^51 and not 2^62, because up to there a float64 that 1.5 · 2^52 is
-added to holds the rounded number in its last bits, which is three times faster than a conversion.)
+that: 5e-11 for a hundred, where float32 resolves 6e-8 of 1. (2^51 and not 2^62, because up to there a float64 that
+1.5 · 2^52 is added to holds the rounded number in its last bits, which is three times faster than a conversion.)
 An update that is not finite or has an array with a Euclidean norm beyond 2^10, or whose weight is not in 0 .. 2^24 - 1
 (beyond, float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does
 (`not_finite` in the outcome, as nothing else than such numbers should be the reason). The norm stands for the largest
@@ -87,7 +87,7 @@ def _mean_at(exponent: int) -> Aggregation:
         n = weight.astype(jnp.float32)
         taken = (weight >= 0) & (weight <= MAX_WEIGHT)
         added = {}
-        for name, array in update.items():
+        for array in update.values():
             flat = array.astype(jnp.float32).reshape(-1)
             # A comparison with NaN is false, so that this refuses what is not finite too.
             taken &= jnp.dot(flat, flat) <= jnp.float32(1 << 2 * RANGE_BITS)

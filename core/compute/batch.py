@@ -1,4 +1,9 @@
-"""Runs a batch of equal calls through its program: stacks what differs, passes once what is shared, in chunks."""
+"""Runs equal calls through their program: stacks what differs, passes once what is shared, in chunks.
+
+Unequal calls of a batch are dealt to its parts longest first, in blocks of the layout's width, so that what runs side
+by side has nearly the same number of steps. When the memory does not suffice for a chunk, it is halved; one call that
+does not fit is a failure.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +14,26 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
+from core.compute.counts import Counts
+from core.compute.executor import Promise, arrays_of
 from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
 from core.compute.layout import Compiled, Fold, Plan, compiled
 from core.wire import ArrayDict
 
 #: The arguments of one call, every payload computed.
 Call = tuple[Any, ...]
+Results = list[dict[str, ArrayDict]]
 
 
-class Folding(NamedTuple):
-    """The sum that a batch goes into, the weights of its jobs and what was summed before."""
-
-    fold: Fold
-    weights: Sequence[int]
-    total: ArrayDict
+class NumericsFailed(Exception):
+    """A computation could not be done: the message says which and why."""
 
 
 class Outcome(NamedTuple):
-    """Results in the order of the calls, the sum with their contributions, and what was compiled and called for it."""
+    """Results in the order of the calls, and the sum of what was folded."""
 
-    results: list[dict[str, ArrayDict]]
-    total: ArrayDict | None
-    plan: Plan | None
-    device_calls: int
+    results: Results
+    total: dict[str, npt.NDArray[Any]] | None
 
 
 def plan_batch(
@@ -44,6 +46,18 @@ def plan_batch(
         for position, kind in enumerate(kinds)
     )
     return Plan(function, kinds, stacked, fold, layout)
+
+
+def deal(calls: Sequence[Call], kinds: tuple[Kind, ...], parts: int, width: int) -> list[list[int]]:
+    """The numbers of the calls of each part: longest first, in blocks of `width`, to one part after the other."""
+    shards = [position for position, kind in enumerate(kinds) if isinstance(kind, ShardKind)]
+    order = list(range(len(calls)))
+    if shards and (parts > 1 or width > 1):
+        order.sort(key=lambda i: -calls[i][shards[0]].count)
+    dealt: list[list[int]] = [[] for _ in range(parts)]
+    for block, begin in enumerate(range(0, len(order), width)):
+        dealt[block % parts].extend(order[begin : begin + width])
+    return [part for part in dealt if part]
 
 
 def _columns(plan: Plan, calls: Sequence[Call], capacity: int) -> dict[int, Any]:
@@ -82,7 +96,7 @@ def _shared(plan: Plan, call: Call) -> dict[int, Any]:
     return shared
 
 
-def _store(outputs: Any, n: int, capacity: int) -> list[dict[str, ArrayDict]]:
+def _store(outputs: Any, n: int, capacity: int) -> Results:
     """One dict of groups per job; rows are copied out of the batch unless it has room for one only."""
     arrays = jax.tree.map(np.asarray, outputs)
     return [
@@ -94,29 +108,145 @@ def _store(outputs: Any, n: int, capacity: int) -> list[dict[str, ArrayDict]]:
     ]
 
 
-def run_batch(
-    function: Function, kinds: tuple[Kind, ...], calls: Sequence[Call], layout: str, folding: Folding | None = None
-) -> Outcome:
-    """Compute all calls of one function with equal kinds (and equal resident rows)."""
-    if isinstance(function, HostFunction):
-        groups = outputs_of(function, kinds)
-        return Outcome([function.run(call, groups) for call in calls], None, None, 0)
-    plan = plan_batch(function, kinds, calls, folding.fold if folding else None, layout)
-    program: Compiled = compiled(plan)
-    shared = _shared(plan, calls[0])
-    total: Any = dict(folding.total) if folding else None
-    chunks = -(-len(calls) // program.capacity)
-    size = -(-len(calls) // chunks)
-    parts: list[tuple[int, Any]] = []
-    for start in range(0, len(calls), size):
-        chunk = calls[start : start + size]
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or this machine had no memory left."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+class _Run:
+    """The state of running some calls of one plan."""
+
+    def __init__(self, plan: Plan, calls: Sequence[Call], weights: Sequence[int]) -> None:
+        self.plan = plan
+        self.program: Compiled = compiled(plan)
+        self.calls = calls
+        self.weights = weights
+        self.shared = _shared(plan, calls[0])
+        self.total: Any = None
+        self.results: Results = []
+        self.splits = 0
+        if plan.fold is not None:
+            self.total = {name: np.zeros(s.shape, s.dtype) for name, s in plan.fold.total.spec.items()}
+
+    def chunk(self, begin: int, end: int) -> None:
+        capacity = self.program.capacity
         weights = None
-        if folding:
-            weights = np.zeros(program.capacity, np.int32)
-            weights[: len(chunk)] = folding.weights[start : start + size]
-        each = _columns(plan, chunk, program.capacity)
-        total, outputs = program.program(np.int32(len(chunk)), shared, each, weights, total)
-        parts.append((len(chunk), outputs))
-    results = [job for n, outputs in parts for job in _store(outputs, n, program.capacity)]
-    summed = ArrayDict({name: np.asarray(array) for name, array in total.items()}) if folding else None
-    return Outcome(results, summed, plan, len(parts))
+        if self.plan.fold is not None:
+            weights = np.zeros(capacity, np.int32)
+            weights[: end - begin] = self.weights[begin:end]
+        try:
+            each = _columns(self.plan, self.calls[begin:end], capacity)
+            total, outputs = self.program(np.int32(end - begin), self.shared, each, weights, self.total)
+            results = _store(outputs, end - begin, capacity)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if end - begin == 1:
+                name = self.plan.function.name
+                raise NumericsFailed(f"the memory does not suffice for one call of {name}: {error}") from error
+            self.splits += 1
+            middle = (begin + end) // 2
+            self.chunk(begin, middle)
+            self.chunk(middle, end)
+        else:
+            self.total = total
+            self.results += results
+
+
+def run_calls(plan: Plan, calls: Sequence[Call], weights: Sequence[int] = ()) -> tuple[Outcome, int]:
+    """Compute calls of one plan; also how often a chunk was halved for want of memory. Raises `NumericsFailed`."""
+    run = _Run(plan, calls, weights)
+    chunks = -(-len(calls) // run.program.capacity)
+    size = -(-len(calls) // chunks)
+    for begin in range(0, len(calls), size):
+        run.chunk(begin, min(begin + size, len(calls)))
+    total = None if run.total is None else {name: np.asarray(array) for name, array in run.total.items()}
+    return Outcome(run.results, total), run.splits
+
+
+def device_calls(plan: Plan, dealt: Sequence[Sequence[int]]) -> int:
+    """Calls of the program that the parts of a batch take."""
+    capacity = compiled(plan).capacity
+    return sum(-(-len(part) // capacity) for part in dealt)
+
+
+def run_host(function: HostFunction, kinds: tuple[Kind, ...], calls: Sequence[Call]) -> Results:
+    """Call a host function for each call."""
+    groups = outputs_of(function, kinds)
+    return [function.run(call, groups) for call in calls]
+
+
+class BatchWork:
+    """A batch as the work of a step: parts of dealt calls, whose results become the values of promises.
+
+    `kept[i]` are the promises of call i by group, `total` the promise of what was folded. `plan` is None for a host
+    function. Arguments may be promises of earlier steps.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        kinds: tuple[Kind, ...],
+        plan: Plan | None,
+        calls: Sequence[Call],
+        weights: Sequence[int],
+        dealt: Sequence[Sequence[int]],
+        kept: Sequence[dict[str, Promise]],
+        total: Promise | None,
+        counts: Counts,
+    ) -> None:
+        self.function = function
+        self.kinds = kinds
+        self.plan = plan
+        self.calls = calls
+        self.weights = weights
+        self.dealt = dealt
+        self.kept = kept
+        self.total = total
+        self.counts = counts
+        self.totals: list[dict[str, npt.NDArray[Any]] | None] = [None] * len(dealt)
+        self.splits = [0] * len(dealt)
+
+    def part(self, number: int) -> None:
+        mine = self.dealt[number]
+        calls = [tuple([arrays_of(argument) for argument in self.calls[i]]) for i in mine]
+        if self.plan is None:
+            assert isinstance(self.function, HostFunction)
+            results = run_host(self.function, self.kinds, calls)
+        else:
+            weights = [self.weights[i] for i in mine] if self.weights else ()
+            (results, self.totals[number]), self.splits[number] = run_calls(self.plan, calls, weights)
+        for i, groups in zip(mine, results, strict=True):
+            for group, promise in self.kept[i].items():
+                promise.value = groups[group]
+
+    def end(self) -> None:
+        self.counts.memory_splits += sum(self.splits)
+        if self.total is not None:
+            totals = [total for total in self.totals if total is not None]
+            self.total.value = ArrayDict(
+                {name: sum((total[name] for total in totals[1:]), totals[0][name]) for name in totals[0]}
+            )
+            self.total.step = None
+        for promises in self.kept:
+            for promise in promises.values():
+                promise.step = None
+
+
+class SumWork:
+    """The end of a chain of sums: what it is based on plus the totals of the batches that went into it."""
+
+    def __init__(self, parts: Sequence[Any], kept: Promise) -> None:
+        self.parts = parts
+        self.kept = kept
+
+    def part(self, number: int) -> None:
+        arrays = [arrays_of(part) for part in self.parts]
+        self.kept.value = ArrayDict(
+            {name: sum((other[name] for other in arrays[1:]), arrays[0][name]) for name in arrays[0]}
+        )
+
+    def end(self) -> None:
+        self.kept.step = None

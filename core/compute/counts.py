@@ -23,7 +23,8 @@ class Counts:
     the others. `jobs_wasted`: executed, but nothing executed rests on them, nobody looked and nothing was recorded.
     `jobs_recomputed`: executed again, because a result that had gone into a fused sum unstored was asked for later.
     `batches`: groups of equal jobs computed together; `device_calls`: calls of programs they took (a batch beyond a
-    program's capacity takes several). `compilations`: distinct programs. `looks`: calls of `value` on what is deferred.
+    program's capacity takes several). `memory_splits`: halvings of a call for want of memory.
+    `compilations`: distinct programs. `looks`: calls of `value` on what is deferred.
     """
 
     jobs_submitted: int = 0
@@ -32,6 +33,7 @@ class Counts:
     jobs_recomputed: int = 0
     batches: int = 0
     device_calls: int = 0
+    memory_splits: int = 0
     compilations: int = 0
     looks: int = 0
     functions: dict[str, FunctionCounts] = dataclasses.field(default_factory=dict)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.compute.batch import run_batch
+from core.compute.batch import plan_batch, run_calls, run_host
 from core.compute.deferred import Deferred
-from core.compute.function import Function, kind_of
-from core.compute.layout import width_of
+from core.compute.function import Function, HostFunction, kind_of
+from core.compute.layout import shape_of
 from core.devices import Work
 from core.wire import ArrayDict
 
@@ -20,7 +20,7 @@ class Eager:
     """Computes calls as they come. It holds no state, and may be used from several threads."""
 
     def __init__(self, layout: str = "scan") -> None:
-        width_of(layout)
+        shape_of(layout)
         self.layout = layout
 
     def run(self, function: Function, args: Sequence[Any]) -> dict[str, ArrayDict]:
@@ -28,7 +28,11 @@ class Eager:
         kinds = tuple(kind_of(argument) for argument in args)
         if any(type(argument) is Deferred for argument in args):
             raise TypeError(f"{function.name} was given a deferred argument outside of its evaluator")
-        return run_batch(function, kinds, [tuple(args)], self.layout).results[0]
+        calls = [tuple(args)]
+        if isinstance(function, HostFunction):
+            return run_host(function, kinds, calls)[0]
+        outcome, _ = run_calls(plan_batch(function, kinds, calls, None, self.layout), calls)
+        return outcome.results[0]
 
     def work(self, function: Function, args: Sequence[Any]) -> Work:
         """FLOPs and bytes of the reference step, and the steps that these arguments make."""

@@ -1,7 +1,8 @@
 """The simulator's way to compute: jobs become nodes of a graph, and a look computes exactly what it rests on.
 
 What is computed, and in which batches, follows from the order of submissions and looks alone: never from memory, a
-clock or the garbage collector. Nothing recurses, whatever the depth of the graph.
+clock or the garbage collector. Nothing recurses, whatever the depth of the graph. With threads, a batch is computed
+beside the simulator's own work, and only a look waits for it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.compute.batch import Folding, run_batch
+from core.compute.batch import BatchWork, SumWork, deal, device_calls, plan_batch
 from core.compute.counts import Counts
 from core.compute.deferred import Deferred
-from core.compute.function import Function, Kind, kind_of, outputs_of
+from core.compute.executor import Executor, Promise, Step
+from core.compute.function import Function, HostFunction, Kind, kind_of, outputs_of
 from core.compute.graph import Chain, Entry, Node, Schedule, Target, Unit
-from core.compute.layout import Fold, Plan, width_of
+from core.compute.layout import Fold, Plan, shape_of
 from core.devices import Work
 from core.wire import ArrayDict, Payload
 
@@ -29,11 +31,11 @@ class Evaluator:
     """Computes lazily and in batches.
 
     `max_pending`: how many consumed nodes (arguments of others, or wanted) may wait before the oldest are computed.
-    `layout`: see `core.compute.layout`.
+    `layout`: see `core.compute.layout`. `threads`: see `core.compute.executor`; they change no bit.
     """
 
-    def __init__(self, *, max_pending: int = 4096, layout: str = "scan") -> None:
-        width_of(layout)
+    def __init__(self, *, max_pending: int = 512, layout: str = "scan", threads: int = 0) -> None:
+        self._width = shape_of(layout).width
         if max_pending < 2:
             raise ValueError(f"max_pending is {max_pending}; at least 2 jobs must be allowed to wait")
         self.layout = layout
@@ -41,6 +43,9 @@ class Evaluator:
         self.counts = Counts()
         self._entries: dict[tuple[Function, tuple[Kind, ...]], Entry] = {}
         self._plans: set[Plan] = set()
+        self._executor = Executor(threads)
+        #: The last step of each of the last rounds of computing: the simulator is not more than one ahead.
+        self._last_steps: list[Step] = []
         self._order = 0
         #: Consumed or wanted nodes that are not computed.
         self._pending: dict[Node, None] = {}
@@ -100,10 +105,17 @@ class Evaluator:
     # -- looking
 
     def resolved(self, payload: Payload) -> ArrayDict | None:
-        """The arrays if they are computed already; no look."""
+        """The arrays if they are computed or being computed already; no look."""
         if isinstance(payload, ArrayDict):
             return payload
-        return _deferred(payload).node.values.get(_deferred(payload).group)
+        promise = _deferred(payload).node.values.get(_deferred(payload).group)
+        return None if promise is None else self._kept(promise)
+
+    def _kept(self, promise: Promise) -> ArrayDict:
+        """The arrays of a promise, once they are there."""
+        self._executor.wait(promise.step)
+        assert promise.value is not None
+        return promise.value
 
     def value(self, payload: Payload) -> ArrayDict:
         """Look: compute exactly what the payload rests on."""
@@ -116,7 +128,7 @@ class Evaluator:
             self._evaluate([(deferred.node, deferred.group)])
             found = deferred.node.values[deferred.group]
         self._mark_useful(deferred.node)
-        return found
+        return self._kept(found)
 
     def want(self, payload: Payload) -> None:
         """Have a payload computed at the latest at `finish` (a recorded value is no look)."""
@@ -136,9 +148,14 @@ class Evaluator:
             self._compute_oldest()
 
     def finish(self) -> None:
-        """Compute all that is wanted and forget the rest."""
+        """Compute all that is wanted, forget the rest, and wait. Raises `NumericsFailed`."""
         self._evaluate([(node, group) for node in self._pending for group in sorted(node.wanted or ())])
         self._pending.clear()
+        self._executor.drain()
+
+    def close(self) -> None:
+        """Let the threads end after what they are at; what is not computed then never is."""
+        self._executor.stop()
 
     def _mark_useful(self, node: Node) -> None:
         if not node.useful:
@@ -164,59 +181,97 @@ class Evaluator:
         self._evaluate(targets)
 
     def _evaluate(self, targets: Sequence[Target]) -> None:
+        """Decide on batches for all that the targets rest on, and have them computed."""
         schedule = Schedule(targets)
+        step: Step | None = None
         while schedule.ready or schedule.ready_chains:
             for chain in schedule.ready_chains:
-                self._close(chain)
+                step = self._close(chain)
                 schedule.computed(chain.head)
             schedule.ready_chains = []
             for batch in schedule.batches():
-                self._run(batch, schedule)
+                step = self._run(batch, schedule)
+        if step is not None:
+            self._last_steps.append(step)
+            if len(self._last_steps) > 2:
+                self._executor.wait(self._last_steps.pop(0))
 
-    def _run(self, batch: list[Unit], schedule: Schedule) -> None:
+    def _run(self, batch: list[Unit], schedule: Schedule) -> Step:
         first = batch[0]
-        calls = [tuple(_computed(argument) for argument in unit.arguments()) for unit in batch]
-        folding = self._folding(first.chain, first.group or "item", batch) if first.chain is not None else None
+        chain = first.chain
+        calls = [tuple([_computed(argument) for argument in unit.arguments()]) for unit in batch]
+        fold = None if chain is None else self._fold(chain, first.group or "item")
         if first.node is None:
-            assert first.chain is not None
-            function, kinds = _IDENTITY, first.chain.head.entry.kinds[1:2]
+            assert chain is not None
+            function, kinds = _IDENTITY, chain.head.entry.kinds[1:2]
         else:
             function, kinds = first.node.entry.function, first.node.entry.kinds
-        outcome = run_batch(function, kinds, calls, self.layout, folding)
-        self._count_batch(function, outcome.plan, outcome.device_calls)
-        if first.chain is not None:
-            first.chain.total = outcome.total
-        for unit, call, groups in zip(batch, calls, outcome.results, strict=True):
+        plan = None if isinstance(function, HostFunction) else plan_batch(function, kinds, calls, fold, self.layout)
+        dealt = deal(calls, kinds, self._executor.slices(len(calls)), self._width)
+        self._count_batch(function, plan, 0 if plan is None else device_calls(plan, dealt))
+        groups = (
+            ()
+            if first.node is None
+            else tuple(g for g in first.node.entry.outputs if chain is None or g != first.group)
+        )
+        kept: list[dict[str, Promise]] = [{group: Promise(None) for group in groups} for _ in batch]
+        total = None if chain is None else Promise(None)
+        weights = [unit.weight for unit in batch] if chain is not None else []
+        work = BatchWork(function, kinds, plan, calls, weights, dealt, kept, total, self.counts)
+        promises = [promise for each in kept for promise in each.values()]
+        step = self._submit(len(dealt), work, calls, promises if total is None else [*promises, total])
+        if chain is not None:
+            assert total is not None
+            chain.totals.append(total)
+        for unit, call, each in zip(batch, calls, kept, strict=True):
             node = unit.node
             if node is None:
                 continue
             self._count_job(node)
-            node.values.update(groups)
+            node.values.update(each)
             node.args = () if node.complete else call
             self._pending.pop(node, None)
             schedule.computed(node)
-        if first.chain is not None:
-            schedule.summed(first.chain, len(batch))
+        if chain is not None:
+            schedule.summed(chain, len(batch))
+        return step
 
-    def _folding(self, chain: Chain, group: str, batch: list[Unit]) -> Folding:
+    @staticmethod
+    def _fold(chain: Chain, group: str) -> Fold:
         entry = chain.head.entry
         assert entry.accumulation is not None
-        kind = entry.outputs["sum"]
-        total = chain.total
-        if total is None:
-            total = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in kind.spec.items()})
-        return Folding(Fold(entry.accumulation, kind, group), [unit.weight for unit in batch], total)
+        return Fold(entry.accumulation, entry.outputs["sum"], group)
 
-    def _close(self, chain: Chain) -> None:
+    def _close(self, chain: Chain) -> Step:
         """Add the base to what a chain has summed."""
-        base = _computed(chain.base)
-        assert chain.total is not None
-        total = {name: array + chain.total[name] for name, array in base.items()}
-        chain.head.values["sum"] = ArrayDict(total)
+        kept = Promise(None)
+        parts = [_computed(chain.base), *chain.totals]
+        step = self._submit(1, SumWork(parts, kept), [tuple(parts)], [kept])
+        chain.head.values["sum"] = kept
         for node in chain.nodes:
             self._count_job(node)
             self._pending.pop(node, None)
         chain.head.args = ()
+        return step
+
+    def _submit(
+        self, parts: int, work: BatchWork | SumWork, calls: Sequence[tuple[Any, ...]], promises: Sequence[Promise]
+    ) -> Step:
+        """Have work done after the steps that it takes something from; the promises are its own."""
+        after: dict[int, Step] = {}
+        for call in calls:
+            for argument in call:
+                # Read once: the threads let go of it when it is done.
+                step = argument.step if type(argument) is Promise else None
+                if step is not None:
+                    after[step.number] = step
+
+        def own(made: Step) -> BatchWork | SumWork:
+            for promise in promises:
+                promise.step = made
+            return work
+
+        return self._executor.submit(parts, own, list(after.values()))
 
     def _count_job(self, node: Node) -> None:
         counts = self.counts

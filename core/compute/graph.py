@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from core.compute.counts import FunctionCounts
 from core.compute.deferred import Deferred
+from core.compute.executor import Promise
 from core.compute.function import Accumulation, Function, HostFunction, Kind, PayloadKind, ShardKind
-from core.wire import ArrayDict
 
 
 class Entry:
@@ -34,7 +34,8 @@ class Entry:
 
 
 class Node:
-    """One job: the entry, the arguments until they are no longer needed, and the groups computed so far."""
+    """One job: the entry, the arguments until they are no longer needed, and promises of the groups that are
+    computed or will be."""
 
     __slots__ = ("args", "ends", "entry", "executed", "order", "useful", "uses", "values", "wanted")
 
@@ -42,7 +43,7 @@ class Node:
         self.order = order
         self.entry = entry
         self.args = args
-        self.values: dict[str, ArrayDict] = {}
+        self.values: dict[str, Promise] = {}
         #: How often each group became an argument of another node.
         self.uses: dict[str, int] = {}
         #: Groups to be computed at the latest at the end.
@@ -70,7 +71,8 @@ class Chain:
     head: Node
     nodes: list[Node]
     base: Any
-    total: ArrayDict | None = None
+    #: Promises of what the batches that feed it have summed.
+    totals: list[Promise] = dataclasses.field(default_factory=list)
     #: Items not yet summed, and 1 for a base that is not computed.
     waits: int = 0
 

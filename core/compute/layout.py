@@ -2,15 +2,17 @@
 
 `scan` runs singles one after the other in a `fori_loop` with a dynamic count and each job's own trip counts: nothing
 is padded, and one compilation serves every cohort size. On CPUs it is the fastest form that was measured.
-`vmap:W` runs W jobs side by side, padded and masked; it suits accelerators. In both, a sum over the jobs can be the
-loop's carry, so that what is summed is never stored. The layout can change the last bits of a result, and is
-therefore part of a run's manifest.
+`vmap:W` runs W jobs side by side, padded and masked, in one call; `scan/vmap:W` runs such groups one after the other in
+one call. They suit accelerators. In all, a sum over the jobs can be the loop's carry, so that what is summed is never
+stored. The layout can change the last bits of a result, and is therefore part of a run's manifest; in how many
+threads the programs run cannot.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -120,47 +122,77 @@ def _scan(plan: Plan, capacity: int) -> Program:
     return program
 
 
-def _vmap(plan: Plan, capacity: int) -> Program:
-    single = jax.vmap(_single(plan), in_axes=(None, 0), axis_size=capacity)
+def _groups(plan: Plan, capacity: int, width: int) -> Program:
+    """Groups of `width` jobs side by side, one group after the other."""
+    side_by_side = jax.vmap(_single(plan), in_axes=(None, 0), axis_size=width)
     fold = plan.fold
 
     def program(count: jax.Array, shared: Any, each: Any, weights: Any, total: Any) -> tuple[Any, Any]:
-        results = single(shared, each)
-        if fold is not None:
-            items = results.pop(fold.group)
+        def body(g: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
+            total, stored = state
+            begin = g * jnp.int32(width)
+            results = side_by_side(shared, jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, begin, width), each))
+            if fold is not None:
+                items = results.pop(fold.group)
 
-            def body(i: jax.Array, total: Any) -> Any:
-                return fold.accumulation.fn(total, _row(items, i), weights[i])["sum"]
+                def add(i: jax.Array, total: Any) -> Any:
+                    return fold.accumulation.fn(total, _row(items, i), weights[begin + i])["sum"]
 
-            total = lax.fori_loop(jnp.int32(0), count, body, total)
-        return total, results
+                total = lax.fori_loop(jnp.int32(0), jnp.minimum(count - begin, width), add, total)
+            stored = jax.tree.map(lambda s, r: lax.dynamic_update_slice_in_dim(s, r, begin, 0), stored, results)
+            return total, stored
+
+        groups = (count + jnp.int32(width - 1)) // jnp.int32(width)
+        state: tuple[Any, Any] = lax.fori_loop(jnp.int32(0), groups, body, (total, _empty(plan, capacity)))
+        return state
 
     return program
 
 
-@dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A program and the number of jobs it takes a call."""
+    """A program and the number of jobs it takes a call; XLA compiles it at the first call, in whichever thread."""
 
-    program: Program
-    capacity: int
+    def __init__(self, program: Program, capacity: int) -> None:
+        self.capacity = capacity
+        self.program = program
+        self._lock = threading.Lock()
+        self._is_ready = False
+
+    def __call__(self, *arguments: Any) -> tuple[Any, Any]:
+        if not self._is_ready:
+            with self._lock:
+                result = self.program(*arguments)
+                self._is_ready = True
+                return result
+        return self.program(*arguments)
 
 
-def width_of(layout: str) -> int | None:
-    """The width of a `vmap:W` layout, None for `scan`. Raises `ValueError` for any other name."""
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A layout taken apart: jobs side by side (1: singles), and whether such groups follow each other in one call."""
+
+    width: int
+    loops: bool
+
+
+def shape_of(layout: str) -> Shape:
+    """What a layout's name says. Raises `ValueError` for an unknown one."""
     if layout == "scan":
-        return None
-    kind, _, width = layout.partition(":")
-    if kind == "vmap" and width.isdecimal() and int(width) >= 1:
-        return int(width)
-    raise ValueError(f"unknown layout {layout!r}: `scan` or `vmap:W` with a width W >= 1")
+        return Shape(1, True)
+    outer, _, inner = layout.rpartition("/")
+    kind, _, width = inner.partition(":")
+    if outer in ("", "scan") and kind == "vmap" and width.isdecimal() and int(width) >= 1:
+        return Shape(int(width), outer == "scan")
+    raise ValueError(f"unknown layout {layout!r}: `scan`, `vmap:W` or `scan/vmap:W` with a width W >= 1")
 
 
 @functools.lru_cache(maxsize=1024)
 def compiled(plan: Plan) -> Compiled:
-    """The program of a plan, made once per process; XLA compiles it at its first call."""
-    width = width_of(plan.layout)
-    if width is not None:
-        return Compiled(jax.jit(_vmap(plan, width)), width)
-    capacity = max(1, min(MAX_CAPACITY, MAX_BATCH_BYTES // max(1, _job_bytes(plan))))
-    return Compiled(jax.jit(_scan(plan, capacity)), capacity)
+    """The program of a plan, made once per process."""
+    shape = shape_of(plan.layout)
+    groups = 1
+    if shape.loops:
+        groups = max(1, min(MAX_CAPACITY, MAX_BATCH_BYTES // max(1, _job_bytes(plan))) // shape.width)
+    make = _scan if shape.width == 1 and shape.loops else functools.partial(_groups, width=shape.width)
+    capacity = groups * shape.width
+    return Compiled(jax.jit(make(plan, capacity)), capacity)

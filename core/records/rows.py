@@ -15,8 +15,8 @@ from msgspec import Meta
 from core.wire import Payload
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all rows; `table` names the table."""
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all rows; `table` names the table. Rows are many and in no cycles: the collector need not see them."""
 
     table: ClassVar[str] = ""
 

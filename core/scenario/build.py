@@ -79,6 +79,7 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
         max_frame_bytes=int(scenario.network.max_message),
         faults=resolve.faults(scenario),
         max_pending=scenario.numerics.max_pending,
+        fidelity=scenario.numerics.fidelity,
         layout=scenario.numerics.layout,
         strict_wire=scenario.numerics.strict_wire,
         time_scale=scenario.real.time_scale if scenario.real.devices == "emulated" else 1.0,

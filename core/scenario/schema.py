@@ -227,12 +227,26 @@ class RandomFaultSpec(Section):
 class Numerics(Section):
     """How numbers are computed; none of it changes times, energies or traffic."""
 
-    layout: Annotated[str, Text("scan, or vmap:WIDTH such as vmap:8", r"scan|vmap:[1-9][0-9]{0,3}")] = Field(
+    fidelity: Annotated[Literal["train", "timing"], Choice("train", "timing")] = Field(
+        "train",
+        description="train: real training. timing: nothing is computed; times, energies and traffic are the same, "
+        "unless a looked-at value steers the run (simulator).",
+    )
+    layout: Annotated[
+        str,
+        Text("scan, vmap:WIDTH such as vmap:8, or scan/vmap:WIDTH", r"scan|(scan/)?vmap:[1-9][0-9]{0,3}"),
+    ] = Field(
         "scan",
-        description="Layout of a batch of clients: scan (one after another, compiled), or vmap:8 (8 side by side).",
+        description="Layout of a batch of clients: scan (one after another, compiled), vmap:8 (8 side by side), or "
+        "scan/vmap:8 (such groups one after another).",
+    )
+    threads: Annotated[int | None, Whole(0, 1000, or_null="one for each core")] = Field(
+        None,
+        description="Threads that compute beside the events; 0 computes between them (simulator). null: one for each "
+        "core. They change no bit.",
     )
     max_pending: Annotated[int, Whole(2, 10_000_000)] = Field(
-        4096, description="Jobs that may wait to be computed; beyond, the oldest are (simulator)."
+        512, description="Jobs that may wait to be computed; beyond, the oldest are (simulator)."
     )
     strict_wire: Bool = Field(False, description="Encode and decode every message in the simulator too.")
 

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.aggregation import exact_mean
-from core.compute import Deferred, Eager, Evaluator, Function, HostFunction, Rows, Shard
+from core.compute import Deferred, Eager, Evaluator, Function, HostFunction, NumericsFailed, Rows, Shard
 from core.compute.cost import one_step
 from core.compute.graph import Node
 from core.compute.layout import Plan, compiled
@@ -123,7 +124,7 @@ def test_jobs_of_one_kind_form_one_batch_and_one_compilation_serves_every_size()
 
 
 def test_a_thousand_functions_of_one_key_share_one_compilation() -> None:
-    evaluator = Evaluator()
+    evaluator = Evaluator(max_pending=4096)
 
     def make() -> Function:
         def fn(a: Any, s: Any) -> Any:
@@ -355,7 +356,7 @@ def test_the_vmap_layout_agrees_with_singles(layout: str) -> None:
 @pytest.mark.parametrize("layout", ["vmap", "vmap:0", "vmap:x", "pmap:2", ""])
 def test_unknown_layouts_are_refused(layout: str) -> None:
     for make in (Evaluator, Eager):
-        with pytest.raises(ValueError, match="`scan` or `vmap:W`"):
+        with pytest.raises(ValueError, match="`scan`, `vmap:W`"):
             make(layout=layout)
 
 
@@ -499,3 +500,87 @@ def test_the_plan_is_part_of_what_is_compiled() -> None:
     shared = Plan(scale, (), (), None, "scan")
     assert shared == Plan(scale, (), (), None, "scan")
     assert shared != Plan(scale, (), (), None, "vmap:2")
+
+
+@pytest.mark.parametrize("layout", ["scan", "vmap:4", "scan/vmap:4"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_no_bit(layout: str, threads: int) -> None:
+    """Jobs of unequal shards, folded into sums that the next jobs start from, over more than `max_pending`."""
+    rows = Rows({"x": np.arange(40, dtype=np.float32)})
+
+    def cost(a: Any, shard: Any, s: Any) -> Work:
+        return Work(1.0, 1.0, shard.count)
+
+    def fn(a: Any, shard: Any, s: Any) -> Any:
+        def step(i: Any, x: Any) -> Any:
+            return x * jnp.float32(0.9) + shard.arrays["x"][shard.index[i]] * s
+
+        moved = jax.lax.fori_loop(jnp.int32(0), shard.count, step, a["x"])
+        return {"update": {"x": moved - a["x"]}, "loss": {"loss": moved[0]}}
+
+    walk = Function("evaluator_test.walk", fn, (), cost)
+    mean = exact_mean(10_000)
+
+    def run(evaluator: Evaluator) -> list[Any]:
+        params: Any = payload(1, 2)
+        losses = []
+        for number in range(12):
+            total: Any = evaluator.submit(mean.init, (params,))["sum"]
+            for k in range(9):
+                shard = Shard(rows, np.arange(k, k + 1 + (5 * k + number) % 7), 8)
+                out = evaluator.submit(walk, (params, shard, 0.01 * (k + 1)))
+                evaluator.want(out["loss"])
+                losses.append(out["loss"])
+                total = evaluator.submit(mean.accumulate, (total, out["update"], k + 1))["sum"]
+            params = evaluator.submit(mean.finish, (total,))["mean"]
+        evaluator.finish()
+        return [evaluator.value(params), *(evaluator.value(loss) for loss in losses)]
+
+    expected = run(Evaluator(layout=layout, max_pending=10**6))
+    assert run(Evaluator(layout=layout, threads=threads, max_pending=20)) == expected
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_where_somebody_waits() -> None:
+    def fail(item: Any) -> Any:
+        raise ValueError("no such number")
+
+    kind = {"out": {"x": Spec("<f4", (1,))}}
+    broken = HostFunction("evaluator_test.broken", fail, (), lambda item: Work(0, 0, 1), declare=lambda kind_: kind)
+    evaluator = Evaluator(threads=2)
+    out = evaluator.submit(broken, (payload(1),))["out"]
+    with pytest.raises(ValueError, match="no such number"):
+        evaluator.value(out)
+    with pytest.raises(ValueError, match="no such number"):
+        evaluator.finish()
+
+
+def test_a_call_without_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.compute import batch
+
+    whole = batch.Compiled.__call__
+
+    def small(self: Any, count: Any, *arguments: Any) -> Any:
+        if count > 3:
+            raise MemoryError
+        return whole(self, count, *arguments)
+
+    expected = [value["x"] for value in _scaled(Evaluator())]
+    monkeypatch.setattr(batch.Compiled, "__call__", small)
+    evaluator = Evaluator()
+    assert [value["x"] for value in _scaled(evaluator)] == expected
+    assert evaluator.counts.memory_splits == 3
+
+    def none(self: Any, *arguments: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(batch.Compiled, "__call__", none)
+    with pytest.raises(NumericsFailed, match=r"one call of evaluator_test\.scale"):
+        _scaled(Evaluator())
+
+
+def _scaled(evaluator: Evaluator) -> list[Any]:
+    outs = [evaluator.submit(scale, (payload(2), float(k)))["out"] for k in range(10)]
+    for out in outs:
+        evaluator.want(out)
+    evaluator.finish()
+    return [evaluator.value(out) for out in outs]

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from core.models import Model, from_nnx, model, models
+from core.models.convolution import convolve
 
 KEY = jax.random.key(3, impl="rbg")
 
@@ -99,3 +100,21 @@ def test_what_cannot_be_a_model_is_refused() -> None:
             model("cnn", input_shape=(8, 8), classes=10, hidden=hidden)
     with pytest.raises(ValueError, match="BatchStat"):
         from_nnx(Normalised, name="norm", input_shape=(6,), classes=3)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 9, 3, 4), (1, 6, 6, 1, 2)])
+def test_a_convolution_by_products_has_the_gradients_of_the_plain_one(shape: tuple[int, ...]) -> None:
+    batch, rows, columns, channels, features = shape
+    keys = jax.random.split(jax.random.key(1), 3)
+    x = jax.random.normal(keys[0], (batch, rows, columns, channels), jnp.float32)
+    kernel = jax.random.normal(keys[1], (3, 3, channels, features), jnp.float32)
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    expected, pull = jax.vjp(plain, x, kernel)
+    found, own_pull = jax.vjp(convolve, x, kernel)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    cotangent = jax.random.normal(keys[2], expected.shape, jnp.float32)
+    for own, reference in zip(own_pull(cotangent), pull(cotangent), strict=True):
+        np.testing.assert_allclose(own, reference, rtol=1e-5, atol=2e-5)

@@ -1,0 +1,74 @@
+"""The way to compute of a run in which nothing is computed: jobs take their time and energy, and have no numbers.
+
+Shapes, sizes and work are those of real numerics, so that times, energies and traffic are too, unless a looked-at
+value steers the run: a look finds NaN in floats and 0 in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from core.compute.counts import Counts
+from core.compute.deferred import Deferred
+from core.compute.function import Function, Kind, PayloadKind, kind_of, outputs_of
+from core.compute.graph import Entry, Node
+from core.devices import Work
+from core.wire import ArrayDict, Payload
+
+
+def nothing(kind: PayloadKind) -> ArrayDict:
+    """Arrays of a kind in which there are no numbers: NaN, and 0 in integers."""
+    return ArrayDict(
+        {
+            name: np.full(s.shape, np.nan if np.dtype(s.dtype).kind == "f" else 0, np.dtype(s.dtype))
+            for name, s in kind.spec.items()
+        }
+    )
+
+
+class Timing:
+    """Takes the place of an `Evaluator` at the fidelity `timing`."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._outcomes: dict[tuple[Function, tuple[Kind, ...]], dict[str, Deferred]] = {}
+
+    def submit(self, function: Function, args: Sequence[Any]) -> dict[str, Deferred]:
+        """The shapes of a job's results; all jobs of one function and kinds share them."""
+        key = (function, tuple([kind_of(argument) for argument in args]))
+        self.counts.jobs_submitted += 1
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            entry = Entry(function, key[1], outputs_of(function, key[1]), self.counts.of(function.name))
+            node = Node(0, entry, ())
+            outcome = self._outcomes[key] = {
+                group: Deferred(node, group, kind) for group, kind in entry.outputs.items()
+            }
+        return outcome
+
+    def work(self, function: Function, args: Sequence[Any]) -> Work:
+        """FLOPs and bytes of the reference step, and the steps that these arguments make."""
+        return function.work(*args)
+
+    def resolved(self, payload: Payload) -> ArrayDict:
+        """What a record shows of a payload."""
+        return self.value(payload)
+
+    def value(self, payload: Payload) -> ArrayDict:
+        """A look, at nothing."""
+        if isinstance(payload, ArrayDict):
+            return payload
+        assert isinstance(payload, Deferred)
+        return nothing(payload.kind)
+
+    def want(self, payload: Payload) -> None:
+        """A recorded value: there will be none."""
+
+    def finish(self) -> None:
+        """Nothing is left to compute."""
+
+    def close(self) -> None:
+        """There are no threads."""
