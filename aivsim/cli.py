@@ -52,7 +52,14 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("scenario")
+@click.argument("scenario", required=False)
+@click.option(
+    "--resume",
+    "resumed",
+    type=_DIRECTORY,
+    metavar="DIR",
+    help="Take up the simulated run in DIR that was killed or interrupted; nothing is computed twice.",
+)
 @click.option(
     "--world",
     type=click.Choice(["sim", "real"]),
@@ -68,7 +75,8 @@ def cli() -> None:
 @click.option("--quiet", is_flag=True, help="No progress, only the closing summary.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html.")
 def run(
-    scenario: str,
+    scenario: str | None,
+    resumed: Path | None,
     world: Literal["sim", "real"],
     out: Path | None,
     seed: int | None,
@@ -82,6 +90,7 @@ def run(
 
     run_command(
         scenario,
+        resumed=resumed,
         world=world,
         out=out,
         seed=seed,

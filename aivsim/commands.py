@@ -12,8 +12,9 @@ from aivsim.errors import Failed, InputWrong
 
 
 def run_command(
-    scenario: str,
+    scenario: str | None,
     *,
+    resumed: Path | None,
     world: Literal["sim", "real"],
     out: Path | None,
     seed: int | None,
@@ -23,23 +24,33 @@ def run_command(
     report: bool,
 ) -> None:
     """Run a scenario and print what came out. Raises `InputWrong` and `Failed`."""
-    from aivsim.runs import CannotBegin, RunFailed, run
+    from aivsim.runs import CannotBegin, RunFailed, resume, run
     from aivsim.scenarios import explained
     from analysis.summary import summary
     from core.records import RecordsError
     from core.scenario import ScenarioError
 
+    if (scenario is None) == (resumed is None):
+        raise InputWrong("either a SCENARIO to run or --resume DIR, the folder of a run that was stopped, is expected")
     try:
-        found = run(
-            scenario,
-            world=world,
-            out=out,
-            seed=seed,
-            settings=settings,
-            processes=processes,
-            quiet=quiet,
-            report=report,
-        )
+        if resumed is not None:
+            if out is not None or seed is not None or settings or processes is not None or world != "sim":
+                raise InputWrong(
+                    "--resume takes up a run as it was: --world, --out, --seed, --set and --processes cannot go with it"
+                )
+            found = resume(resumed, quiet=quiet, report=report)
+        else:
+            assert scenario is not None
+            found = run(
+                scenario,
+                world=world,
+                out=out,
+                seed=seed,
+                settings=settings,
+                processes=processes,
+                quiet=quiet,
+                report=report,
+            )
         for line in summary(found.directory):
             click.echo(line)
     except ScenarioError as error:

@@ -30,6 +30,7 @@ from core.records import (
     Row,
     RunWriter,
     model_sha256,
+    read_manifest,
     save_model,
     write_manifest,
 )
@@ -40,7 +41,7 @@ from core.wire import Payload
 
 if TYPE_CHECKING:
     from analysis.tables import Run
-    from core.compute import Evaluator, Timing
+    from core.compute import Checkpoint, Evaluator, Timing
     from core.scenario.build import Study
 
 World = Literal["sim", "real"]
@@ -89,6 +90,44 @@ def run(
             shown.phase("writing the report")
             write_report(directory)
     return Run(directory)
+
+
+def resume(directory: str | os.PathLike[str], *, quiet: bool = True, report: bool = True) -> Run:
+    """Take up a simulated run that was killed or interrupted, and return its tables.
+
+    The events are replayed from the start, what had been computed is read from the checkpoint, and the records are
+    those of a run that was never stopped. Raises as `run` does.
+    """
+    from analysis.tables import Run
+
+    folder = Path(directory)
+    try:
+        old = read_manifest(folder)
+    except RecordsError as error:
+        raise CannotBegin(str(error)) from error
+    if old.outcome == "done":
+        raise CannotBegin(f"{folder}: this run is done; nothing is left to resume")
+    if old.world != "sim":
+        raise CannotBegin(f"{folder}: a run on real sockets cannot be resumed; only simulated ones can")
+    found = Scenario.model_validate(old.scenario)
+    changed = [
+        f"{name} {old.versions.get(name, '–')} → {now}"
+        for name, now in _versions().items()
+        if old.versions.get(name) != now
+    ]
+    if changed:
+        raise CannotBegin(
+            f"{folder}: was begun with other versions, so that its numbers would differ: {', '.join(changed)}"
+        )
+    shown = display(found, "sim", quiet=quiet)
+    with shown:
+        _simulate(found, folder, shown, resumes=old.resumes + 1)
+        if report:
+            from analysis.report import write_report
+
+            shown.phase("writing the report")
+            write_report(folder)
+    return Run(folder)
 
 
 def cache_directory() -> Path:
@@ -167,10 +206,12 @@ def _open(
     directory: Path,
     resolve: Callable[[Payload], Any] | None = None,
     time_scale: float = 0.0,
+    resumes: int = 0,
 ) -> _Ledger:
-    _claim(directory)
+    if not resumes:
+        _claim(directory)
     try:
-        writer = RunWriter(directory, resolve=resolve)
+        writer = RunWriter(directory, resolve=resolve, again=bool(resumes))
     except RecordsError as error:
         raise CannotBegin(str(error)) from error
     reference = scenario.report.reference
@@ -182,14 +223,19 @@ def _open(
         world=world,
         outcome="running",
         started=_utc_now(),
+        resumes=resumes,
         layout=scenario.numerics.layout,
         time_scale=time_scale,
-        versions={"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
+        versions=_versions(),
         host=_host(),
         reference=None if reference is None else Reference(accuracy=reference.accuracy, source=reference.source),
     )
     write_manifest(directory, manifest)
     return _Ledger(directory, manifest, writer)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def _utc_now() -> str:
@@ -215,7 +261,7 @@ def _peak_rss_bytes() -> int:
 @contextlib.contextmanager
 def _ending(ledger: _Ledger, now: Callable[[], float]) -> Iterator[None]:
     """However the block ends, the manifest says how, and what was recorded is kept; `now` tells the study's time."""
-    from core.compute import NumericsFailed
+    from core.compute import CheckpointError, NumericsFailed
     from real_runtime.launcher import LaunchError
     from sim.world import ActorFailed, Deadlock
 
@@ -226,7 +272,7 @@ def _ending(ledger: _Ledger, now: Callable[[], float]) -> Iterator[None]:
 
     try:
         yield
-    except (ActorFailed, Deadlock, NumericsFailed) as error:
+    except (ActorFailed, Deadlock, NumericsFailed, CheckpointError) as error:
         end("failed", str(error))
         raise RunFailed(str(error)) from error
     except LaunchError as error:
@@ -252,16 +298,23 @@ def _build(scenario: Scenario, world: World) -> Study:
 # The simulator.
 
 
-def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
-    from core.compute import enable_compilation_cache
+def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int = 0) -> None:
+    from core.compute import Checkpoint, CheckpointError, enable_compilation_cache
+    from core.compute.checkpoint import FOLDER
     from sim.world import World as SimulatedWorld
 
     enable_compilation_cache(cache_directory())
-    evaluator = _evaluator(scenario)
     trains = scenario.numerics.fidelity == "train"
     shown.phase("dealing the data")
     built = _build(scenario, "sim")
-    ledger = _open(scenario, "sim", directory, evaluator.resolved)
+    ledger = _open(scenario, "sim", directory, lambda payload: evaluator.resolved(payload), resumes=resumes)
+    checkpoint: Checkpoint | None = None
+    if trains and scenario.numerics.checkpoint:
+        try:
+            checkpoint = Checkpoint(directory / FOLDER)
+        except (CheckpointError, OSError) as error:
+            raise CannotBegin(str(error)) from error
+    evaluator = _evaluator(scenario, checkpoint)
     evaluations: list[EvaluationRow] = []
 
     def observe(time_s: float, actor: str, row: Row) -> None:
@@ -291,9 +344,11 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display) -> None:
             model_sha256=None if model is None else model_sha256(model),
             counts=_counts(ledger, evaluator),
         )
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
-def _evaluator(scenario: Scenario) -> Evaluator | Timing:
+def _evaluator(scenario: Scenario, checkpoint: Checkpoint | None) -> Evaluator | Timing:
     """How this scenario's numbers are computed."""
     from core.compute import Evaluator, Timing
 
@@ -301,7 +356,7 @@ def _evaluator(scenario: Scenario) -> Evaluator | Timing:
     if numerics.fidelity == "timing":
         return Timing()
     threads = (os.cpu_count() or 1) if numerics.threads is None else numerics.threads
-    return Evaluator(max_pending=numerics.max_pending, layout=numerics.layout, threads=threads)
+    return Evaluator(max_pending=numerics.max_pending, layout=numerics.layout, threads=threads, checkpoint=checkpoint)
 
 
 def _counts(ledger: _Ledger, evaluator: Evaluator | Timing) -> dict[str, int | float]:
@@ -310,6 +365,7 @@ def _counts(ledger: _Ledger, evaluator: Evaluator | Timing) -> dict[str, int | f
         "messages": ledger.writer.message_count,
         "jobs_submitted": counts.jobs_submitted,
         "jobs_executed": counts.jobs_executed,
+        "jobs_restored": counts.jobs_restored,
         "jobs_never_computed": counts.jobs_never_computed,
         "jobs_wasted": counts.jobs_wasted,
         "batches": counts.batches,

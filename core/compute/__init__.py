@@ -21,11 +21,12 @@ import jax  # noqa: E402
 jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
 
-from core.compute.batch import NumericsFailed  # noqa: E402
+from core.compute.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from core.compute.counts import Counts, FunctionCounts  # noqa: E402
 from core.compute.deferred import Deferred  # noqa: E402
 from core.compute.eager import Eager  # noqa: E402
 from core.compute.evaluator import Evaluator  # noqa: E402
+from core.compute.executor import NumericsFailed  # noqa: E402
 from core.compute.function import Accumulation, Function, HostFunction, ShardView, key_from  # noqa: E402
 from core.compute.shard import Rows, Shard  # noqa: E402
 from core.compute.timing import Timing  # noqa: E402
@@ -43,6 +44,8 @@ def enable_compilation_cache(directory: str | os.PathLike[str]) -> None:
 
 __all__ = [
     "Accumulation",
+    "Checkpoint",
+    "CheckpointError",
     "Counts",
     "Deferred",
     "Eager",

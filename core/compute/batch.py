@@ -7,7 +7,7 @@ does not fit is a failure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.compute.counts import Counts
-from core.compute.executor import Promise, arrays_of
+from core.compute.executor import NumericsFailed, Promise, arrays_of
 from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
 from core.compute.layout import Compiled, Fold, Plan, compiled
 from core.wire import ArrayDict
@@ -23,10 +23,6 @@ from core.wire import ArrayDict
 #: The arguments of one call, every payload computed.
 Call = tuple[Any, ...]
 Results = list[dict[str, ArrayDict]]
-
-
-class NumericsFailed(Exception):
-    """A computation could not be done: the message says which and why."""
 
 
 class Outcome(NamedTuple):
@@ -178,11 +174,17 @@ def run_host(function: HostFunction, kinds: tuple[Kind, ...], calls: Sequence[Ca
     return [function.run(call, groups) for call in calls]
 
 
+#: The name under which a step keeps the sum that its jobs were folded into.
+TOTAL = "total"
+#: The promises of a step by group, one a job.
+Kept = Mapping[str, Sequence[Promise]]
+
+
 class BatchWork:
     """A batch as the work of a step: parts of dealt calls, whose results become the values of promises.
 
-    `kept[i]` are the promises of call i by group, `total` the promise of what was folded. `plan` is None for a host
-    function. Arguments may be promises of earlier steps.
+    `kept` has the promises of each group by call, and under `TOTAL` that of what was folded. `plan` is None for a host
+    function. Arguments may be promises of earlier steps. `note` is called when all is there.
     """
 
     def __init__(
@@ -193,9 +195,9 @@ class BatchWork:
         calls: Sequence[Call],
         weights: Sequence[int],
         dealt: Sequence[Sequence[int]],
-        kept: Sequence[dict[str, Promise]],
-        total: Promise | None,
+        kept: Kept,
         counts: Counts,
+        note: Callable[[], None],
     ) -> None:
         self.function = function
         self.kinds = kinds
@@ -204,8 +206,8 @@ class BatchWork:
         self.weights = weights
         self.dealt = dealt
         self.kept = kept
-        self.total = total
         self.counts = counts
+        self.note = note
         self.totals: list[dict[str, npt.NDArray[Any]] | None] = [None] * len(dealt)
         self.splits = [0] * len(dealt)
 
@@ -219,34 +221,30 @@ class BatchWork:
             weights = [self.weights[i] for i in mine] if self.weights else ()
             (results, self.totals[number]), self.splits[number] = run_calls(self.plan, calls, weights)
         for i, groups in zip(mine, results, strict=True):
-            for group, promise in self.kept[i].items():
-                promise.value = groups[group]
+            for group, arrays in groups.items():
+                self.kept[group][i].value = arrays
 
     def end(self) -> None:
         self.counts.memory_splits += sum(self.splits)
-        if self.total is not None:
-            totals = [total for total in self.totals if total is not None]
-            self.total.value = ArrayDict(
-                {name: sum((total[name] for total in totals[1:]), totals[0][name]) for name in totals[0]}
-            )
-            self.total.step = None
-        for promises in self.kept:
-            for promise in promises.values():
-                promise.step = None
+        if TOTAL in self.kept:
+            self.kept[TOTAL][0].value = _added([total for total in self.totals if total is not None])
+        self.note()
 
 
 class SumWork:
     """The end of a chain of sums: what it is based on plus the totals of the batches that went into it."""
 
-    def __init__(self, parts: Sequence[Any], kept: Promise) -> None:
+    def __init__(self, parts: Sequence[Any], kept: Kept, note: Callable[[], None]) -> None:
         self.parts = parts
         self.kept = kept
+        self.note = note
 
     def part(self, number: int) -> None:
-        arrays = [arrays_of(part) for part in self.parts]
-        self.kept.value = ArrayDict(
-            {name: sum((other[name] for other in arrays[1:]), arrays[0][name]) for name in arrays[0]}
-        )
+        self.kept[TOTAL][0].value = _added([arrays_of(part) for part in self.parts])
 
     def end(self) -> None:
-        self.kept.step = None
+        self.note()
+
+
+def _added(sums: Sequence[Mapping[str, npt.NDArray[Any]]]) -> ArrayDict:
+    return ArrayDict({name: sum((other[name] for other in sums[1:]), sums[0][name]) for name in sums[0]})

@@ -19,8 +19,9 @@ class FunctionCounts:
 class Counts:
     """Counted since the evaluator was made.
 
-    `jobs_submitted`: nodes of the graph. `jobs_executed`: of these, computed at least once. `jobs_never_computed`:
-    the others. `jobs_wasted`: executed, but nothing executed rests on them, nobody looked and nothing was recorded.
+    `jobs_submitted`: nodes of the graph. `jobs_executed`: of these, computed at least once. `jobs_restored`: read from
+    a checkpoint instead. `jobs_never_computed`: the others. `jobs_wasted`: executed, but nothing executed rests on
+    them, nobody looked and nothing was recorded.
     `jobs_recomputed`: executed again, because a result that had gone into a fused sum unstored was asked for later.
     `batches`: groups of equal jobs computed together; `device_calls`: calls of programs they took (a batch beyond a
     program's capacity takes several). `memory_splits`: halvings of a call for want of memory.
@@ -29,6 +30,7 @@ class Counts:
 
     jobs_submitted: int = 0
     jobs_executed: int = 0
+    jobs_restored: int = 0
     jobs_wasted: int = 0
     jobs_recomputed: int = 0
     batches: int = 0
@@ -40,7 +42,7 @@ class Counts:
 
     @property
     def jobs_never_computed(self) -> int:
-        return self.jobs_submitted - self.jobs_executed
+        return self.jobs_submitted - self.jobs_executed - self.jobs_restored
 
     def of(self, name: str) -> FunctionCounts:
         """The numbers of one function."""

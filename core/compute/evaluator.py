@@ -7,16 +7,20 @@ beside the simulator's own work, and only a look waits for it.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from core.compute.batch import BatchWork, SumWork, deal, device_calls, plan_batch
+from core.compute.batch import TOTAL, BatchWork, Kept, SumWork, deal, device_calls, plan_batch
+from core.compute.checkpoint import Checkpoint, signature
 from core.compute.counts import Counts
 from core.compute.deferred import Deferred
-from core.compute.executor import Executor, Promise, Step
+from core.compute.executor import Executor, Promise, Step, arrays_of
 from core.compute.function import Function, HostFunction, Kind, kind_of, outputs_of
 from core.compute.graph import Chain, Entry, Node, Schedule, Target, Unit
 from core.compute.layout import Fold, Plan, shape_of
@@ -31,10 +35,18 @@ class Evaluator:
     """Computes lazily and in batches.
 
     `max_pending`: how many consumed nodes (arguments of others, or wanted) may wait before the oldest are computed.
-    `layout`: see `core.compute.layout`. `threads`: see `core.compute.executor`; they change no bit.
+    `layout`: see `core.compute.layout`. `threads`: see `core.compute.executor`; they change no bit. `checkpoint`: where
+    finished batches are noted, and what it holds is not computed again.
     """
 
-    def __init__(self, *, max_pending: int = 512, layout: str = "scan", threads: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        max_pending: int = 512,
+        layout: str = "scan",
+        threads: int = 0,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
         self._width = shape_of(layout).width
         if max_pending < 2:
             raise ValueError(f"max_pending is {max_pending}; at least 2 jobs must be allowed to wait")
@@ -44,6 +56,11 @@ class Evaluator:
         self._entries: dict[tuple[Function, tuple[Kind, ...]], Entry] = {}
         self._plans: set[Plan] = set()
         self._executor = Executor(threads)
+        self._checkpoint = checkpoint
+        #: Guards what promises say of the checkpoint's files; threads note steps one at a time.
+        self._noting = threading.Lock()
+        #: Stands for the files that are to stay.
+        self._lasting: list[object] = []
         #: The last step of each of the last rounds of computing: the simulator is not more than one ahead.
         self._last_steps: list[Step] = []
         self._order = 0
@@ -114,8 +131,16 @@ class Evaluator:
     def _kept(self, promise: Promise) -> ArrayDict:
         """The arrays of a promise, once they are there."""
         self._executor.wait(promise.step)
-        assert promise.value is not None
-        return promise.value
+        arrays: ArrayDict = arrays_of(promise)
+        return arrays
+
+    def _keep(self, promise: Promise) -> None:
+        """A resumed run will ask for these arrays again."""
+        if self._checkpoint is not None and not promise.keep:
+            with self._noting:
+                promise.keep = True
+                if promise.file is not None:
+                    self._lasting.append(promise.file)
 
     def value(self, payload: Payload) -> ArrayDict:
         """Look: compute exactly what the payload rests on."""
@@ -128,6 +153,7 @@ class Evaluator:
             self._evaluate([(deferred.node, deferred.group)])
             found = deferred.node.values[deferred.group]
         self._mark_useful(deferred.node)
+        self._keep(found)
         return self._kept(found)
 
     def want(self, payload: Payload) -> None:
@@ -137,7 +163,9 @@ class Evaluator:
         deferred = _deferred(payload)
         node = deferred.node
         self._mark_useful(node)
-        if deferred.group in node.values:
+        found = node.values.get(deferred.group)
+        if found is not None:
+            self._keep(found)
             return
         if node.wanted is None:
             node.wanted = set()
@@ -209,26 +237,33 @@ class Evaluator:
         plan = None if isinstance(function, HostFunction) else plan_batch(function, kinds, calls, fold, self.layout)
         dealt = deal(calls, kinds, self._executor.slices(len(calls)), self._width)
         self._count_batch(function, plan, 0 if plan is None else device_calls(plan, dealt))
-        groups = (
-            ()
-            if first.node is None
-            else tuple(g for g in first.node.entry.outputs if chain is None or g != first.group)
-        )
-        kept: list[dict[str, Promise]] = [{group: Promise(None) for group in groups} for _ in batch]
-        total = None if chain is None else Promise(None)
-        weights = [unit.weight for unit in batch] if chain is not None else []
-        work = BatchWork(function, kinds, plan, calls, weights, dealt, kept, total, self.counts)
-        promises = [promise for each in kept for promise in each.values()]
-        step = self._submit(len(dealt), work, calls, promises if total is None else [*promises, total])
+        groups = () if first.node is None else tuple(first.node.entry.outputs)
+        folded = first.group if chain is not None else None
+        kept: dict[str, list[Promise]] = {
+            group: [Promise(keep=unit.node is not None and unit.node.is_wanted(group)) for unit in batch]
+            for group in groups
+            if group != folded
+        }
         if chain is not None:
-            assert total is not None
-            chain.totals.append(total)
-        for unit, call, each in zip(batch, calls, kept, strict=True):
+            kept[TOTAL] = [Promise()]
+            chain.totals += kept[TOTAL]
+        weights = [unit.weight for unit in batch] if chain is not None else []
+        sign = signature(function.name, [unit.order for unit in batch], weights)
+        step = self._submit(
+            len(dealt),
+            lambda note: BatchWork(function, kinds, plan, calls, weights, dealt, kept, self.counts, note),
+            calls,
+            kept,
+            sign,
+        )
+        for i, (unit, call) in enumerate(zip(batch, calls, strict=True)):
             node = unit.node
             if node is None:
                 continue
-            self._count_job(node)
-            node.values.update(each)
+            self._count_job(node, step)
+            for group in groups:
+                if group != folded:
+                    node.values[group] = kept[group][i]
             node.args = () if node.complete else call
             self._pending.pop(node, None)
             schedule.computed(node)
@@ -244,20 +279,35 @@ class Evaluator:
 
     def _close(self, chain: Chain) -> Step:
         """Add the base to what a chain has summed."""
-        kept = Promise(None)
+        kept = {TOTAL: [Promise(keep=chain.head.is_wanted("sum"))]}
         parts = [_computed(chain.base), *chain.totals]
-        step = self._submit(1, SumWork(parts, kept), [tuple(parts)], [kept])
-        chain.head.values["sum"] = kept
+        sign = signature("sum", [node.order for node in chain.nodes])
+        step = self._submit(1, lambda note: SumWork(parts, kept, note), [tuple(parts)], kept, sign)
+        chain.head.values["sum"] = kept[TOTAL][0]
         for node in chain.nodes:
-            self._count_job(node)
+            self._count_job(node, step)
             self._pending.pop(node, None)
         chain.head.args = ()
         return step
 
     def _submit(
-        self, parts: int, work: BatchWork | SumWork, calls: Sequence[tuple[Any, ...]], promises: Sequence[Promise]
+        self,
+        parts: int,
+        make: Callable[[Callable[[], None]], BatchWork | SumWork],
+        calls: Sequence[tuple[Any, ...]],
+        kept: Kept,
+        sign: bytes,
     ) -> Step:
-        """Have work done after the steps that it takes something from; the promises are its own."""
+        """Have work done after the steps that it takes something from, unless the checkpoint has its results."""
+        if self._checkpoint is not None:
+            number = self._executor.next_number
+            found = self._checkpoint.restored(number, sign, list(kept))
+            if found is not None:
+                for group, results in found.items():
+                    for promise, arrays in zip(kept[group], results or (), strict=results is not None):
+                        promise.value = arrays
+                    self._attach(self._checkpoint.file_of(number, group), kept[group])
+                return self._executor.skip()
         after: dict[int, Step] = {}
         for call in calls:
             for argument in call:
@@ -267,20 +317,48 @@ class Evaluator:
                     after[step.number] = step
 
         def own(made: Step) -> BatchWork | SumWork:
-            for promise in promises:
-                promise.step = made
-            return work
+            for promises in kept.values():
+                for promise in promises:
+                    promise.step = made
+            return make(lambda: self._note(made.number, sign, kept))
 
         return self._executor.submit(parts, own, list(after.values()))
 
-    def _count_job(self, node: Node) -> None:
+    def _note(self, number: int, sign: bytes, kept: Kept) -> None:
+        """A step has ended, in whichever thread: its results are there, and on disk."""
+        if self._checkpoint is not None:
+            results = {group: [arrays_of(promise) for promise in promises] for group, promises in kept.items()}
+            with self._noting:
+                self._checkpoint.note(number, sign, results)
+            for group, promises in kept.items():
+                self._attach(self._checkpoint.file_of(number, group), promises)
+        for promises in kept.values():
+            for promise in promises:
+                promise.step = None
+
+    def _attach(self, path: Path | None, promises: Sequence[Promise]) -> None:
+        """Let a file go when the last of the promises does that it has the arrays of."""
+        if path is None or self._checkpoint is None:
+            return
+        file = _File()
+        weakref.finalize(file, self._checkpoint.let_go, path).atexit = False
+        with self._noting:
+            for promise in promises:
+                promise.file = file
+                if promise.keep:
+                    self._lasting.append(file)
+
+    def _count_job(self, node: Node, step: Step) -> None:
         counts = self.counts
         if node.executed:
             counts.jobs_recomputed += 1
         else:
             node.executed = True
-            counts.jobs_executed += 1
-            node.entry.counts.jobs_executed += 1
+            if step.is_restored:
+                counts.jobs_restored += 1
+            else:
+                counts.jobs_executed += 1
+                node.entry.counts.jobs_executed += 1
             if not node.useful:
                 counts.jobs_wasted += 1
         for argument in node.args:
@@ -297,6 +375,12 @@ class Evaluator:
             self._plans.add(plan)
             counts.compilations += 1
             mine.compilations += 1
+
+
+class _File:
+    """Stands for a file of the checkpoint as long as somebody may ask for what is in it."""
+
+    __slots__ = ("__weakref__",)
 
 
 def _deferred(payload: Payload) -> Deferred:

@@ -20,19 +20,33 @@ LEAST_SLICE: Final = 8
 SLICES_PER_THREAD: Final = 2
 
 
+class NumericsFailed(Exception):
+    """A computation could not be done: the message says which and why."""
+
+
 class Promise:
-    """Arrays that a step will have computed; `step` is None once they are there."""
+    """Arrays that a step will have computed; `step` is None once they are there.
 
-    __slots__ = ("__weakref__", "step", "value")
+    `file` stands for the checkpoint's copy, which goes when no promise holds it any more; `keep` says that the copy is
+    to stay, as a resumed run asks for these arrays again.
+    """
 
-    def __init__(self, step: Step | None) -> None:
-        self.step = step
+    __slots__ = ("file", "keep", "step", "value")
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self.step: Step | None = None
         self.value: ArrayDict | None = None
+        self.file: object = None
+        self.keep = keep
 
 
 def arrays_of(argument: Any) -> Any:
     """An argument with the arrays of a kept promise in its place."""
-    return argument.value if type(argument) is Promise else argument
+    if type(argument) is not Promise:
+        return argument
+    if argument.value is None:
+        raise NumericsFailed("the checkpoint has not kept a result that is needed")
+    return argument.value
 
 
 class Work(Protocol):
@@ -50,15 +64,20 @@ class Step:
 
     __slots__ = ("begun", "done", "followers", "left", "number", "parts", "waits", "work")
 
-    def __init__(self, number: int, parts: int, work: Work) -> None:
+    def __init__(self, number: int, parts: int, work: Work | None) -> None:
         self.number = number
         self.parts = parts
-        self.work: Work | None = work
+        self.work = work
         self.begun = 0
         self.left = parts
         self.waits = 0
         self.followers: list[Step] = []
         self.done = False
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether its results came from a checkpoint."""
+        return not self.parts
 
 
 class Executor:
@@ -79,13 +98,25 @@ class Executor:
         self._workers: list[threading.Thread] = []
         self._stopping = False
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next step."""
+        return self._steps
+
+    def skip(self) -> Step:
+        """A step whose results are there already."""
+        step = Step(self._steps, 0, None)
+        step.done = True
+        self._steps += 1
+        return step
+
     def slices(self, jobs: int) -> int:
         """Parts that so many equal jobs are worth."""
         return max(1, min(self.threads * SLICES_PER_THREAD, jobs // LEAST_SLICE))
 
     def submit(self, parts: int, make: Callable[[Step], Work], after: Sequence[Step]) -> Step:
         """Add a step of so many parts that begins after others."""
-        step = Step(self._steps, parts, None)  # type: ignore[arg-type]
+        step = Step(self._steps, parts, None)
         self._steps += 1
         step.work = make(step)
         if not self.threads:

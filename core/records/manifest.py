@@ -49,6 +49,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     time_scale: float = 0.0
     #: Length of the run by the clock of the machine, s.
     wall_s: float = 0.0
+    #: How often it was killed or interrupted and taken up again.
+    resumes: int = 0
     #: Layout of batches.
     layout: str = "scan"
     #: Versions of Python and of the packages that the numbers depend on.

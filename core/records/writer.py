@@ -11,7 +11,7 @@ import numpy as np
 
 from core.records.rows import MessageRow, Row
 from core.records.schema import Column, columns, schema
-from core.records.store import RECORDS, RecordsError, parquet_bytes, part_name, table_names, write_whole
+from core.records.store import RECORDS, RecordsError, parquet_bytes, part_name, part_paths, table_names, write_whole
 from core.records.trace import Block, Codes, Names, TraceDigest, joined
 from core.wire import ArrayDict, Message, Payload
 
@@ -46,7 +46,9 @@ class RunWriter:
     `resolve` tells the arrays of a payload that has been computed, and None for one that has not; rows that wait for
     a payload hold back the later rows of their table. A simulator may append tuples (sent_s, delivered_s, sender,
     receiver, type, size_bytes) to `pending_messages` itself, and call `encode_messages` from `ENCODE_BLOCK` on.
-    After an error all that was written stays readable, and `trace_sha256` is that of what was written.
+    After an error all that was written stays readable, and `trace_sha256` is that of what was written. A run that is
+    resumed is written anew (`again`): each part takes the place of the old one, and what is beyond the last goes at the
+    end.
     """
 
     #: Messages of a part, and those that are made columns of at once, while they are still in the processor's cache:
@@ -55,7 +57,13 @@ class RunWriter:
     ENCODE_BLOCK = 8192
     ROW_BLOCK = 16_384
 
-    def __init__(self, directory: Path, *, resolve: Callable[[Payload], ArrayDict | None] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        resolve: Callable[[Payload], ArrayDict | None] | None = None,
+        again: bool = False,
+    ) -> None:
         self.directory = Path(directory)
         self.pending_messages: list[MessageTuple] = []
         self._resolve = resolve
@@ -64,7 +72,8 @@ class RunWriter:
         self._digest = TraceDigest()
         self._blocks: list[Block] = []
         self._encoded = 0
-        if table_names(self.directory):
+        self._again = again
+        if table_names(self.directory) and not again:
             raise RecordsError(f"{self.directory / RECORDS} holds the records of another run")
         try:
             (self.directory / RECORDS).mkdir(parents=True, exist_ok=True)
@@ -168,6 +177,10 @@ class RunWriter:
         self.flush_messages()
         for table in self._tables.values():
             self._flush_table(table, all_rows=True)
+        if self._again:
+            for name in table_names(self.directory):
+                for path in part_paths(self.directory, name)[self._parts.get(name, 0) :][::-1]:
+                    path.unlink()
 
     def _flush_table(self, table: _Table, *, all_rows: bool) -> None:
         count = len(table.rows)

@@ -248,6 +248,11 @@ class Numerics(Section):
     max_pending: Annotated[int, Whole(2, 10_000_000)] = Field(
         512, description="Jobs that may wait to be computed; beyond, the oldest are (simulator)."
     )
+    checkpoint: Bool = Field(
+        True,
+        description="Keep what is computed until the run is done, so that `aivsim run --resume DIR` computes nothing "
+        "twice after it was killed (simulator).",
+    )
     strict_wire: Bool = Field(False, description="Encode and decode every message in the simulator too.")
 
 
