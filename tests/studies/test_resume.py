@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends with the records and the model of one that was not; nothing is computed twice."""
+"""A killed run that is resumed ends with the records and model of one that was not; nothing is computed twice."""
 
 from __future__ import annotations
 
