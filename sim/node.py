@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from msgspec.structs import force_setattr
 from simpy.events import NORMAL
@@ -35,6 +35,9 @@ UP, LINK_DOWN, OFF, GONE, RESTED = range(5)
 
 class Node(Machine):
     """Device, link and actor; see the module."""
+
+    #: Whether a row of numbers can hold its state while nothing happens.
+    rests: ClassVar[bool] = True
 
     __slots__ = (
         "_downlink",
@@ -127,6 +130,14 @@ class Node(Machine):
 
     def happened(self, effect: Effect) -> None:
         self.world.outages.device_event(self, effect)
+
+    def pass_in(self, message: Message, size: int, sent: float) -> None:
+        """Let a message go on that has waited on its way in."""
+        self.deliver(message, size, sent)
+
+    def pass_out(self, to: str, message: Message) -> None:
+        """Let a message go on that has waited on its way out."""
+        self.transmit(to, message)
 
     def node(self, index: int) -> Node:
         """Itself: what owns a timer tells its node."""
@@ -300,10 +311,10 @@ class Node(Machine):
     def _release(self) -> None:
         held_in, self.held_in = self.held_in, None
         for message, size, sent in held_in or ():
-            self.deliver(message, size, sent)
+            self.pass_in(message, size, sent)
         held_out, self.held_out = self.held_out, None
         for to, message in held_out or ():
-            self.transmit(to, message)
+            self.pass_out(to, message)
 
     def stop(self, state: int, reason: str) -> None:
         """The device goes off, or the actor has left: what waits here is lost, and with the device what moves."""

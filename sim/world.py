@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from msgspec.structs import replace
 
 from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
-from core.deployment import Deployment
+from core.deployment import Deployment, Placement
 from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.records.schema import columns
 from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
+from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
 from sim.node import GONE, Node, StrictNode
 from sim.outages import Outages
 from sim.task import Cancelled
@@ -90,7 +91,9 @@ class World:
         #: The closed set of message types, each with the names of its fields that carry arrays.
         self.kinds = {kind: payload_fields(kind) for kind in (*SYSTEM_MESSAGES, *deployment.messages)}
         self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
-        self.make_node = StrictNode if deployment.strict_wire else Node
+        self._plain_node = StrictNode if deployment.strict_wire else Node
+        self._faulty_node = FaultyStrictNode if deployment.strict_wire else FaultyNode
+        self._touched = touched(deployment)
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None
         self.error: BaseException | None = None
@@ -125,11 +128,16 @@ class World:
                 )
         finally:
             self._close()
+        rows = self.outages.unwritten.get(self.deployment.main)
+        if rows:
+            raise ActorFailed(
+                f"the disk of {self.deployment.main} was full at the end: {len(rows)} of its rows are lost"
+            )
 
     def populate(self) -> None:
         """Make the nodes and arrange for the starts and the faults."""
         for placement in self.deployment.placements:
-            node = self.nodes[placement.name] = self.make_node(self, placement)
+            node = self.nodes[placement.name] = self.make_node(placement)
             node.introduce()
         for node in list(self.nodes.values()):
             self.start(node)
@@ -146,6 +154,7 @@ class World:
                 node.close()
         for dormant in self.populations.values():
             dormant.close()
+        self.outages.close()
         self.writer.flush_messages()
 
     def start(self, node: Node) -> None:
@@ -165,13 +174,19 @@ class World:
 
     def wake(self, node: Node) -> Cell:
         """Bring the actor of a node to life."""
-        cell = node.cell = Cell(self, node, node.placement.make())
+        kind = SkewedCell if node.name in self.outages.clocks else Cell
+        cell = node.cell = kind(self, node, node.placement.make())
         cell.requests = node.requests
         if node.dormant is not None:
             node.dormant.restore(node.index, cell)
         if cell.runs:
             cell.start_run()
         return cell
+
+    def make_node(self, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> Node:
+        """The node of a placement; one that looks at its messages only where a fault may touch them."""
+        kind = self._faulty_node if placement.name in self._touched else self._plain_node
+        return kind(self, placement, dormant, index)
 
     def find(self, name: str) -> Node | None:
         """The node of an actor; None if there is no such actor. One that rests is woken."""
@@ -246,6 +261,15 @@ class World:
             self._watchers[name].pop(node.name, None)
         return list(names)
 
+    def watched_by(self, node: Node) -> list[str]:
+        """Whom a node watches."""
+        return list(self._watching.get(node.name, ()))
+
+    def forget_watch(self, node: Node, peer: str) -> None:
+        """A node watches a peer no more."""
+        self._watching[node.name].pop(peer, None)
+        self._watchers[peer].pop(node.name, None)
+
     def next_job(self) -> int:
         """A number for a job, unique in the run."""
         self._jobs += 1
@@ -311,6 +335,10 @@ class World:
             value = getattr(row, name)
             if isinstance(value, Payload) and not isinstance(value, ArrayDict):
                 self.evaluator.want(value)
-        self.writer.row(self.env._now, actor, row)
+        unwritten = self.outages.unwritten
+        if unwritten and actor in unwritten and not isinstance(row, FaultRow):
+            unwritten[actor].append((self.env._now, row))
+        else:
+            self.writer.row(self.env._now, actor, row)
         if self.observe is not None:
             self.observe(self.env._now, actor, row)
