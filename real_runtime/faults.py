@@ -95,7 +95,9 @@ class PlaceFaults:
     def start(self) -> None:
         """The study begins."""
         for fault in self._faults:
-            if fault.at_s < math.inf:
+            if fault.at_s == 0:
+                self._begin(fault)
+            elif fault.at_s < math.inf:
                 self._place.after(fault.at_s, self._begin, fault)
 
     # Messages.

@@ -132,6 +132,7 @@ class Place:
         )
         self.machine.start()
         self.cell.begin(self._resident.start_s)
+        # Before the actor's first step: what is wrong from time zero on is so when it begins.
         self.faults.start()
 
     async def close(self, limit_s: float) -> None:

@@ -139,11 +139,12 @@ class World:
         for placement in self.deployment.placements:
             node = self.nodes[placement.name] = self.make_node(placement)
             node.introduce()
+        # Before the starts: what is wrong from time zero on is so when the first actor begins.
+        self.outages.arrange()
         for node in list(self.nodes.values()):
             self.start(node)
         for dormant in self.populations.values():
             dormant.start()
-        self.outages.arrange()
 
     def _close(self) -> None:
         for node in self.nodes.values():
