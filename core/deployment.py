@@ -6,11 +6,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from core.actor import Actor, Message
 from core.devices import DeviceProfile
 from core.links import Link
+
+#: How long a reordered message waits at most, s, where nothing else is said.
+REORDER_DELAY_S: Final = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +88,7 @@ class MessageFault(Fault):
     messages: tuple[str, ...] = ()
     #: Reordered messages wait until so many later ones of their stream have passed, but no longer than `delay_s`.
     behind: int | None = None
-    delay_s: float = 10.0
+    delay_s: float = REORDER_DELAY_S
 
     def __post_init__(self) -> None:
         super().__post_init__()

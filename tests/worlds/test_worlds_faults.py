@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from core.actor import Actor, Context, DeadlineExceeded, Message, PeerGone, PeerLeft, Start
+from core.actor import Context, DeadlineExceeded, Message, PeerGone, PeerLeft, Start
 from core.compute import HostFunction
 from core.deployment import ClockSkew, Deployment, Fault, MessageFault, Partition, Slowdown
 from core.devices import Work, profile
@@ -92,7 +92,7 @@ def nap() -> Work:
     return Work(flops=speed.train_flops_per_s * (0.2 - speed.step_overhead_s), bytes=0.0, steps=1)
 
 
-NAP = HostFunction("nap", lambda: {}, (), nap, lambda: {})
+NAP = HostFunction("nap", dict, (), nap, dict)
 
 
 class Computing(a.Logging):
