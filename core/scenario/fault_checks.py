@@ -90,7 +90,7 @@ def _target(s: Scenario, path: KeyPath, fault: FaultSpec) -> Iterator[Finding]:
         return
     if target is None or kind == "partition":
         yield from _needed(path, target, kind, accepted)
-    elif target not in stations and target not in groups and not _is_device(groups, target):
+    elif target not in stations and target not in groups and not resolve.is_device(groups, target):
         group = target.rpartition("-")[0]
         if group in groups and target.rpartition("-")[2].isdecimal():
             hint = f"the group {group} has the devices {group}-0 to {group}-{groups[group] - 1}"
@@ -106,12 +106,6 @@ def _needed(path: KeyPath, target: str | None, kind: str, accepted: str) -> Iter
         yield Finding(path, accepted, "the key is missing")
     elif target is not None:
         yield Finding(path, "nothing here: a partition has sets, and no target")
-
-
-def _is_device(groups: dict[str, int], target: str) -> bool:
-    group, _, number = target.rpartition("-")
-    known = group in groups and number.isascii() and number.isdecimal() and str(int(number)) == number
-    return known and int(number) < groups[group]
 
 
 def _battery(s: Scenario, path: KeyPath, target: str) -> Iterator[Finding]:
@@ -157,7 +151,6 @@ def _partitions(s: Scenario) -> Iterator[Finding]:
 
 
 def _sets(s: Scenario, path: KeyPath, sets: tuple[tuple[str, ...], ...]) -> Iterator[Finding]:
-    actors = set(s.actor_names)
     groups, regions = tuple(group.name for group in s.devices), resolve.region_names(s)
     stations = (COORDINATOR,) if s.evaluator is None else (COORDINATOR, EVALUATOR)
     accepted = (
@@ -177,7 +170,8 @@ def _sets(s: Scenario, path: KeyPath, sets: tuple[tuple[str, ...], ...]) -> Iter
                 where = "another set" if placed[twice] != number else "this set already"
                 yield Finding((*path, number, place), "sets that do not overlap", f"{twice} is in {where}")
             placed.update(dict.fromkeys(members, number))
-    if len(sets) == 1 and actors and actors <= placed.keys():
+    everybody = len(stations) + sum(group.count for group in s.devices)
+    if len(sets) == 1 and len(placed) >= everybody:
         yield Finding(path, "sets that leave somebody on another side", "everybody is in the only set")
 
 

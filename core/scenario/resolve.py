@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from core import devices as catalogue
@@ -97,12 +98,20 @@ def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:
     return (name,)
 
 
+def is_device(groups: Mapping[str, int], name: str) -> bool:
+    """Whether groups of so many devices have one of that name."""
+    group, _, number = name.rpartition("-")
+    known = group in groups and number.isascii() and number.isdecimal() and str(int(number)) == number
+    return known and int(number) < groups[group]
+
+
 def set_members(scenario: Scenario, name: str) -> tuple[str, ...]:
     """The actors that a name in a partition's sets stands for: an actor, all of a group, or all of a region."""
-    if name in scenario.actor_names or any(group.name == name for group in scenario.devices):
+    stations = {COORDINATOR: scenario.coordinator, EVALUATOR: scenario.evaluator}
+    groups = {group.name: group.count for group in scenario.devices}
+    if stations.get(name) is not None or name in groups or is_device(groups, name):
         return fault_targets(scenario, name)
-    stations = [(COORDINATOR, scenario.coordinator), (EVALUATOR, scenario.evaluator)]
-    found = [actor for actor, station in stations if station is not None and station.region == name]
+    found = [actor for actor, station in stations.items() if station is not None and station.region == name]
     for group in scenario.devices:
         if group.region == name:
             found += fault_targets(scenario, group.name)

@@ -1,4 +1,4 @@
-"""Faults of messages, partitions, clocks, speeds and disks in the simulator: exact times, counts and what is conserved."""
+"""Faults of messages, partitions, clocks, speeds and disks in the simulator: exact times, counts, what is conserved."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def parted(*sets: tuple[str, ...], at_s: float = 1.0, duration_s: float | None =
 
 
 def test_bulk_stands_still_during_a_partition_and_loses_no_byte() -> None:
-    """4096 B at 4096 B/s need 1 s; a quarter of a second before the partition, the rest after it; the neighbour gains."""
+    """Of 4096 B at 4096 B/s an eighth passes before the partition, the rest after it; the neighbour gains."""
     arrivals: Log = []
 
     async def sender(ctx: Context, message: Message) -> None:
@@ -515,7 +515,7 @@ def test_faults_of_a_population_strike_its_member_and_no_other() -> None:
         return place(f"m-{index}", listening(log, Small))
 
     async def life(ctx: Context) -> None:
-        for n in range(3):
+        for _ in range(3):
             for index in range(50):
                 await ctx.send(f"m-{index}", Small(n=index))
             await ctx.sleep(5.0)
