@@ -236,7 +236,6 @@ class Outages:
             )
         node.unanswered.clear()
         for watcher in self.world.watchers_of(node):
-            watcher.channels.drop(node, "gone")
             LocalMessage(watcher, PeerGone(peer=node.name), 0.0)
         if node.state != OFF:
             # The silence is mutual: it misses those whom it watches, too.

@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
-from core.actor import Context, DeadlineExceeded, Message, PeerGone, PeerLeft, Start
+from core.actor import ArrayDict, Context, DeadlineExceeded, Message, PeerGone, PeerLeft, Start
 from core.compute import HostFunction
 from core.deployment import ClockSkew, Deployment, Fault, MessageFault, Partition, Slowdown
 from core.devices import Work, profile
 from core.records.rows import DeviceRow, FaultRow, ImpairedRow, UndeliveredRow
 from real_runtime.testing import run_real
+from real_runtime.world import RunFailed
 from sim.testing import run_sim
+from sim.world import ActorFailed
 from tests.worlds import actors as a
 from tests.worlds.actors import Ping, Pong
 
@@ -34,7 +37,7 @@ class Counting(a.Logging):
 
 
 class Listener(a.Logging):
-    accepts: ClassVar[tuple[type[Message], ...]] = (Ping, Pong)
+    accepts: ClassVar[tuple[type[Message], ...]] = (Ping, Pong, a.Blob)
 
     async def handle(self, ctx: Context, message: Message) -> None:
         self.log.append(str(message.n))  # type: ignore[attr-defined]
@@ -172,6 +175,21 @@ class Calling(a.Logging):
             return
 
 
+class Patient(a.Logging):
+    """Sends a large and a small message over a link that is down for longer than it waits for news of its peer."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (PeerGone,)
+
+    async def run(self, ctx: Context) -> None:
+        ctx.watch("echo")
+        await ctx.sleep(0.2)
+        await ctx.send("echo", a.Blob(n=1, data=ArrayDict({"x": np.zeros(1000, np.float32)})))
+        await ctx.send("echo", Ping(n=2))
+        news = await ctx.receive(timeout=5.0)
+        self.log.append(f"{news.peer} was given up")  # type: ignore[attr-defined]
+        await ctx.sleep(0.7)
+
+
 class Recording(a.Logging):
     """Records while its disk is full."""
 
@@ -285,6 +303,11 @@ CASES: dict[str, Callable[[a.Log], Deployment]] = {
     "full disk": lambda log: a.deployment(
         {"main": Recording(log)}, faults=(Fault("disk_full", "main", 0.05, 0.2),)
     ),
+    "bulk that waits for a link": lambda log: a.deployment(
+        {"main": Patient(log), "echo": Listener(log)},
+        faults=(Fault("link_down", "echo", 0.1, 0.6),),
+        peer_timeout_s=0.3,
+    ),
     "replies to an old life": lambda log: a.deployment(
         {"main": Answering(log), "cautious": Cautious(log)}, faults=(Fault("crash", "cautious", 0.2, 0.2),)
     ),
@@ -309,6 +332,7 @@ EXPECTED: dict[str, list[str]] = {
         *(f"phone got {n}" for n in (5, 6, 7)), "phone was given up",
     ],
     "full disk": [],
+    "bulk that waits for a link": ["echo was given up", "2", "1"],
     "replies to an old life": ["the second life got 2"],
 }  # fmt: skip
 
@@ -333,3 +357,10 @@ def test_both_worlds_agree_under(case: str) -> None:
         assert Counter(simulated.of(kind)) == Counter(r.row for r in real.of(kind)), kind
     events = Counter(r.event for r in simulated.of(DeviceRow))
     assert events == Counter(r.row.event for r in real.of(DeviceRow))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("run", "failure"), [(run_sim, ActorFailed), (run_real, RunFailed)])
+def test_a_run_without_room_for_its_main_actors_rows_fails(run: Callable[[Deployment], Any], failure: Any) -> None:
+    deployment = a.deployment({"main": Recording([])}, faults=(Fault("disk_full", "main", 0.05),))
+    with pytest.raises(failure, match=r"the disk of main was full at the end: 1[0-9] of its rows are lost"):
+        run(deployment)
