@@ -227,14 +227,15 @@ Fraction: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Nu
 FractionOrNull: TypeAlias = Annotated[
     float | None, Quantity("a share", "", SHARE, "20 %", Number(0, 1), or_null="not asked for")
 ]
-#: 0 to 1; null: it has none.
+#: 0 to 1; null where there is none.
 ProbabilityOrNull: TypeAlias = Annotated[
-    float | None, Quantity("a probability", "", SHARE, "20 %", Number(0, 1), or_null="only of messages")
+    float | None,
+    Quantity("a probability", "", SHARE, "20 %", Number(0, 1), or_null="for kinds that strike no messages"),
 ]
-#: Above 0, up to 1; null: it has none.
+#: Above 0, up to 1; null where there is none.
 SpeedOrNull: TypeAlias = Annotated[
     float | None,
-    Quantity("a share", "", SHARE, "20 %", Number(above=0, maximum=1), or_null="only of slow devices"),
+    Quantity("a share", "", SHARE, "20 %", Number(above=0, maximum=1), or_null="for kinds other than slow"),
 ]
 #: 0 up to, but below 1.
 FractionBelowOne: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, below=1))]

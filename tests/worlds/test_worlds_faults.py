@@ -300,6 +300,9 @@ CASES: dict[str, Callable[[a.Log], Deployment]] = {
         ),
         "phone",
     ),
+    "crash from the start": lambda log: on_phones(
+        a.deployment({"main": Calling(log), "phone": Phone(log)}, faults=(Fault("crash", "phone", 0.0, 0.2),)), "phone"
+    ),
     "full disk": lambda log: a.deployment(
         {"main": Recording(log)}, faults=(Fault("disk_full", "main", 0.05, 0.2),)
     ),
@@ -331,6 +334,7 @@ EXPECTED: dict[str, list[str]] = {
         "phone begins", *(f"phone got {n}" for n in (0, 1, 2)), "phone begins",
         *(f"phone got {n}" for n in (5, 6, 7)), "phone was given up",
     ],
+    "crash from the start": ["phone begins", *(f"phone got {n}" for n in range(2, 8)), "phone was given up"],
     "full disk": [],
     "bulk that waits for a link": ["echo was given up", "2", "1"],
     "replies to an old life": ["the second life got 2"],
