@@ -38,6 +38,7 @@ def write_report(directory: Path) -> Path:
     """Write `report.html` into a run's directory and tell its path. Raises `RecordsError`."""
     from analysis.plots.cost import energy, spending
     from analysis.plots.devices import batteries, temperatures
+    from analysis.plots.faults import faults
     from analysis.plots.learning import learning
     from analysis.plots.rounds import close_look, durations, overview
     from analysis.plots.style import styled
@@ -45,7 +46,7 @@ def write_report(directory: Path) -> Path:
     study = Study(Run(directory))
     with styled():
         before = [learning(study)]
-        drawings = (close_look, overview, durations, spending, energy, batteries, temperatures)
+        drawings = (close_look, overview, faults, durations, spending, energy, batteries, temperatures)
         after = [draw(study) for draw in drawings]
     page = pages().get_template("report.html")
     text = page.render(

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from analysis import units
+from analysis.faults import Befallen, befallen
 from analysis.study import LEFT_OUT, Study
 
 #: Rows of a table of single events; more are counted.
@@ -80,19 +81,8 @@ def traffic(study: Study) -> Sheet | None:
 
 
 def troubles(study: Study) -> list[Sheet]:
-    """Faults one by one, undelivered messages by kind and reason."""
-    found = []
-    faults = study.run.columns("faults")
-    if len(faults["kind"]):
-        rows = [
-            (units.duration(at_s), str(actor), str(kind), str(detail))
-            for at_s, actor, kind, detail in zip(
-                faults["time_s"][:MOST_ROWS].tolist(), faults["actor"], faults["kind"], faults["detail"], strict=False
-            )
-        ]
-        found.append(
-            sheet(("time", "actor", "fault", "detail"), rows, text=4, title="Faults", note=_more(faults["kind"]))
-        )
+    """Faults by kind and one by one, undelivered messages by kind and reason."""
+    found = [*_fault_kinds(study), *_fault_list(study)]
     lost = study.run.columns("undelivered")
     if len(lost["reason"]):
         groups: dict[tuple[str, str], list[int]] = {}
@@ -104,6 +94,47 @@ def troubles(study: Study) -> list[Sheet]:
         ]
         found.append(sheet(("type", "reason", "messages", "bytes"), rows, text=2, title="Messages not delivered"))
     return found
+
+
+def _fault_kinds(study: Study) -> list[Sheet]:
+    """What each kind of fault did in all; nothing where the list of single faults says it all."""
+    by_kind: dict[str, list[Befallen]] = {}
+    for fault in befallen(study):
+        by_kind.setdefault(fault.kind, []).append(fault)
+    if sum(map(len, by_kind.values())) <= 1:
+        return []
+    rows = []
+    for kind, own in sorted(by_kind.items()):
+        told = [fault.messages for fault in own if fault.messages is not None]
+        actors, lasted_s = len({fault.actor for fault in own}), sum(fault.end_s - fault.start_s for fault in own)
+        touched = units.count(sum(told)) if told else "–"
+        rows.append((kind, units.count(len(own)), units.count(actors), units.duration(lasted_s), touched))
+    heads = ("fault", "times", "actors", "together", "messages touched")
+    return [sheet(heads, rows, title="Faults by kind", note=_TOUCHED)]
+
+
+#: What is counted as touched by a fault.
+_TOUCHED: Final = (
+    "Messages touched: those lost, duplicated, kept back or held by a partition; of link_down, those on their way when "
+    "the link came back; of devices that were off, those lost for it."
+)
+
+
+def _fault_list(study: Study) -> list[Sheet]:
+    """Faults, and failures inside actors, one by one."""
+    faults = study.run.columns("faults")
+    if not len(faults["kind"]):
+        return []
+    known = {(f.start_s, f.actor, f.kind, f.detail): f for f in befallen(study)}
+    rows = []
+    for at_s, actor, kind, detail in zip(
+        faults["time_s"][:MOST_ROWS].tolist(), faults["actor"], faults["kind"], faults["detail"], strict=False
+    ):
+        fault = known.get((at_s, str(actor), str(kind), str(detail)))
+        touched = "–" if fault is None or fault.messages is None else units.count(fault.messages)
+        rows.append((units.duration(at_s), str(actor), str(kind), str(detail), touched))
+    heads = ("time", "actor", "fault", "detail", "messages touched")
+    return [sheet(heads, rows, text=4, title="Faults", note=_more(faults["kind"]))]
 
 
 def _more(column: Sized) -> str:

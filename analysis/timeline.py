@@ -13,13 +13,22 @@ from analysis.study import ENDS, Study
 Floats = npt.NDArray[np.float64]
 #: Transfers shorter than this share of what is shown cannot be seen.
 _VISIBLE: Final = 1e-3
-#: Events of a device that begin and end a time without it, and how the time is called.
-_DOWN: Final = {"link_down": "link_up", "crash": "restart", "battery_empty": "restart"}
+#: Kinds of fault that a device, its network or its surroundings suffer from while it goes on.
+_HAMPERED: Final = ("slow", "lost", "duplicated", "reordered", "clock_skew", "disk_full")
+#: Events of a device that begin and end a time without it or its network, or one in which it is hampered.
+_SPELLS: Final = {
+    "link_down": ("link_up", "down"),
+    **dict.fromkeys(("crash", "battery_empty", "battery_pulled"), ("restart", "down")),
+    "partition": ("partition_end", "cut off"),
+    **{kind: (f"{kind}_end", "hampered") for kind in _HAMPERED},
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """What lasted. `kind`: computing, stopped (a computation that came to nothing), receiving, sending, down."""
+    """What lasted. `kind`: computing, stopped (a computation that came to nothing), receiving, sending, down,
+    cut off (by a partition), hampered (by another fault).
+    """
 
     client: int
     kind: str
@@ -80,7 +89,7 @@ def timeline(study: Study, numbers: tuple[int, ...], clients: list[str] | None =
     start_s, end_s = float(rounds["started_s"][chosen].min()), float(rounds["ended_s"][chosen].max())
     index = {name: i for i, name in enumerate(shown)}
     spans = [*_transfers(study, index, start_s, end_s), *_jobs(study, index, start_s, end_s)]
-    spans += _downs(study, index, start_s, end_s)
+    spans += _spells(study, index, start_s, end_s)
     marks, selected = _decisions(study, index, numbers)
     return Timeline(start_s, end_s, numbers, tuple(shown), spans, marks, selected)
 
@@ -114,21 +123,23 @@ def _transfers(study: Study, index: dict[str, int], start_s: float, end_s: float
     return found
 
 
-def _downs(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
+def _spells(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
     rows = study.run.columns("devices")
     began: dict[tuple[str, str], float] = {}
     found = []
-    ends = {end: {start for start, e in _DOWN.items() if e == end} for end in _DOWN.values()}
+    ends: dict[str, list[str]] = {}
+    for start, (end, _) in _SPELLS.items():
+        ends.setdefault(end, []).append(start)
     for actor, event, at_s in zip(rows["actor"], rows["event"], rows["time_s"].tolist(), strict=True):
         if actor not in index:
             continue
-        if event in _DOWN:
+        if event in _SPELLS:
             began.setdefault((actor, event), at_s)
         for start in ends.get(event, ()):
             since = began.pop((actor, start), None)
             if since is not None:
-                found.append(Span(index[actor], "down", since, at_s))
-    found += [Span(index[actor], "down", since, end_s) for (actor, _), since in began.items()]
+                found.append(Span(index[actor], _SPELLS[start][1], since, at_s))
+    found += [Span(index[actor], _SPELLS[event][1], since, end_s) for (actor, event), since in began.items()]
     return [
         dataclasses.replace(span, start_s=max(span.start_s, start_s), end_s=min(span.end_s, end_s))
         for span in found

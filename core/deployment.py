@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 from core.actor import Actor, Message
 from core.devices import DeviceProfile
 from core.links import Link
+
+#: How long a reordered message waits at most, s, where nothing else is said.
+REORDER_DELAY_S: Final = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +50,108 @@ class Population:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong with the device or link of `target` at `at_s` for `duration_s` (None: for good).
+    """Something that goes wrong with the device, link or disk of `target` at `at_s` for `duration_s` (None: for good).
 
-    `kind`: link_down (messages wait), crash (state and computation are lost; a restart after `duration_s`).
+    `kind`: link_down (messages wait), crash (state and computation are lost; a restart after `duration_s`),
+    battery_pulled (the same, and it neither draws nor charges meanwhile), disk_full (what its actor records waits), or
+    one of the classes below. With `after_messages` it begins when so many messages have come to the target, and `at_s`
+    is infinite. See docs/faults.md. Raises `ValueError` for values that no fault can have.
     """
+
+    kinds: ClassVar[frozenset[str]] = frozenset(("link_down", "crash", "battery_pulled", "disk_full"))
 
     kind: str
     target: str
     at_s: float
     duration_s: float | None = None
+    after_messages: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in self.kinds:
+            raise ValueError(f"a {type(self).__name__} is one of {', '.join(sorted(self.kinds))}, not {self.kind}")
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise ValueError(f"a fault lasts longer than 0 s, not {self.duration_s}")
+        if self.after_messages is None and not 0 <= self.at_s < math.inf:
+            raise ValueError(f"a fault begins at 0 s or later, not {self.at_s}")
+        if self.after_messages is not None and (self.after_messages < 1 or self.at_s != math.inf):
+            raise ValueError("a fault begins after at least 1 message, and then at no given time")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MessageFault(Fault):
+    """Messages of the target's link, both ways, are lost, duplicated or reordered, each with a probability."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(("lost", "duplicated", "reordered"))
+
+    probability: float
+    #: Names of the types of messages that it is about; empty: all.
+    messages: tuple[str, ...] = ()
+    #: Reordered messages wait until so many later ones of their stream have passed, but no longer than `delay_s`.
+    behind: int | None = None
+    delay_s: float = REORDER_DELAY_S
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"a probability is from 0 to 1, not {self.probability}")
+        if not self.delay_s > 0 or (self.behind is not None and self.behind < 1):
+            raise ValueError("a reordered message waits for some time, and behind at least one other")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Slowdown(Fault):
+    """The target's device computes at `speed` times its speed (kind `slow`)."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(("slow",))
+
+    speed: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.speed <= 1:
+            raise ValueError(f"a slow device has a speed above 0 and up to 1 of its own, not {self.speed}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClockSkew(Fault):
+    """The clock that the target's actor sees is `offset_s` ahead, and gains `drift` seconds a second (`clock_skew`)."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(("clock_skew",))
+
+    offset_s: float = 0.0
+    drift: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.offset_s) and -1 < self.drift < math.inf):
+            raise ValueError(f"no clock gains {self.drift} s a second from {self.offset_s} s on")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Partition(Fault):
+    """Actors of different `sets` cannot reach each other; who is in none reaches all. It has no target of its own."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset(("partition",))
+
+    sets: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [name for members in self.sets for name in members]
+        if len(self.sets) < 2 or not all(self.sets) or len(names) != len(set(names)):
+            raise ValueError("a partition has at least two sets, none of them empty, and nobody in two of them")
+        if self.after_messages is not None:
+            raise ValueError("a partition begins at a time: it has no target whose messages count")
+
+    @functools.cached_property
+    def side(self) -> dict[str, int]:
+        """Number of the set that each actor is in."""
+        return {name: number for number, members in enumerate(self.sets) for name in members}
+
+    def separates(self, a: str, b: str) -> bool:
+        """Whether two actors are in different sets."""
+        first, second = self.side.get(a), self.side.get(b)
+        return first is not None and second is not None and first != second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +183,24 @@ class Deployment:
     time_scale: float = 1.0
     #: Devices of the real world: `emulated` by the wall clock, or the `host` itself.
     device_mode: str = "emulated"
+
+    def faults_of(self, name: str) -> tuple[Fault, ...]:
+        """The faults that befall an actor, partitions included."""
+        apart = (fault for fault in self.partitions if name in fault.side)
+        return (*self._faults_by_target.get(name, ()), *apart)
+
+    @functools.cached_property
+    def partitions(self) -> tuple[Partition, ...]:
+        """The faults that are partitions."""
+        return tuple(fault for fault in self.faults if isinstance(fault, Partition))
+
+    @functools.cached_property
+    def _faults_by_target(self) -> dict[str, list[Fault]]:
+        found: dict[str, list[Fault]] = {}
+        for fault in self.faults:
+            if not isinstance(fault, Partition):
+                found.setdefault(fault.target, []).append(fault)
+        return found
 
     def delay_s(self, a: str, b: str) -> float:
         """One-way delay of the Internet between two regions."""

@@ -38,7 +38,7 @@ from core.actor import (
 )
 from core.records.rows import Row
 from real_runtime import scopes
-from real_runtime.clock import Clock
+from real_runtime.clock import Clock, OwnClock
 
 
 class Machine(Protocol):
@@ -116,22 +116,27 @@ class Cell(Context):
         "_accepts",
         "_actor",
         "_busy",
+        "_clock",
         "_host",
         "_live",
         "_mailbox",
         "_name",
         "_pending",
         "_receiver",
-        "_requests",
         "_tasks",
         "alive",
         "machine",
         "open_requests",
+        "requests",
         "timers",
     )
 
-    def __init__(self, host: Host, name: str, actor: Actor, machine: Machine) -> None:
+    def __init__(
+        self, host: Host, name: str, actor: Actor, machine: Machine, clock: OwnClock, requests: int = 0
+    ) -> None:
+        """`requests` is how many its former lives have made: no reply to one of them answers one of this life."""
         self._host = host
+        self._clock = clock
         self._name = name
         self._actor = actor
         self.machine = machine
@@ -141,7 +146,7 @@ class Cell(Context):
         self._mailbox: deque[Message] = deque()
         self._receiver: asyncio.Future[Message] | None = None
         self._pending: dict[int, _Request] = {}
-        self._requests = 0
+        self.requests = requests
         self._tasks: set[asyncio.Task[None]] = set()
         self.timers: set[_Timer] = set()
         #: Requests that were taken and are not answered: (requester, correlation).
@@ -266,24 +271,24 @@ class Cell(Context):
 
     @property
     def now(self) -> float:
-        return self._host.clock.now
+        return self._clock.now
 
     @property
     def device(self) -> DeviceView:
         return self.machine.view
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(self._host.clock.wall(seconds))
+        await asyncio.sleep(self._clock.wall(seconds))
 
     def later(self, delay: float, message: Message) -> Timer:
         if type(message) not in self._accepts:
             raise TypeError(f"{type(self._actor).__name__} does not accept {type(message).__name__}")
-        timer = _Timer(self, self._host.clock.wall(delay), stamped(message, self._name, 0))
+        timer = _Timer(self, self._clock.wall(delay), stamped(message, self._name, 0))
         self.timers.add(timer)
         return timer
 
     def deadline(self, seconds: float) -> AbstractAsyncContextManager[None]:
-        return scopes.Deadline(seconds, self._host.clock.wall(seconds))
+        return scopes.Deadline(seconds, self._clock.wall(seconds))
 
     def group(self) -> AbstractAsyncContextManager[Group]:
         return scopes.Group()
@@ -292,9 +297,9 @@ class Cell(Context):
         await self._host.transmit(self._name, to, stamped(message, self._name, 0))
 
     async def request(self, to: str, message: Message, *, timeout: float) -> Message:
-        wall_s = self._host.clock.wall(timeout)
-        self._requests += 1
-        number = self._requests
+        wall_s = self._clock.wall(timeout)
+        self.requests += 1
+        number = self.requests
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._pending[number] = _Request(to, reply)
         try:
@@ -328,7 +333,7 @@ class Cell(Context):
         message: asyncio.Future[Message] = loop.create_future()
         expiry = None
         if timeout is not None:
-            expiry = loop.call_later(self._host.clock.wall(timeout), _expire, message, timeout)
+            expiry = loop.call_later(self._clock.wall(timeout), _expire, message, timeout)
         self._receiver = message
         try:
             return await message

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from core.faults import ActorClock
+
 
 class Clock:
     """Seconds of the study since `start`; one of them lasts `time_scale` seconds of the wall."""
@@ -45,3 +47,22 @@ class Clock:
         if not seconds >= 0:
             raise ValueError(f"a delay is not negative: {seconds}")
         return seconds * self.time_scale
+
+
+class OwnClock:
+    """The study's time as one actor sees it: faults may put its clock wrong."""
+
+    __slots__ = ("_clock", "_skew")
+
+    def __init__(self, clock: Clock, skew: ActorClock) -> None:
+        self._clock = clock
+        self._skew = skew
+
+    @property
+    def now(self) -> float:
+        """Seconds of the study by this clock."""
+        return self._skew.reading(self._clock.now)
+
+    def wall(self, seconds: float) -> float:
+        """Wall seconds of `seconds` by this clock; raises `ValueError` if they are negative or not a number."""
+        return self._skew.true(self._clock.wall(seconds))

@@ -109,6 +109,8 @@ class EmulatedMachine:
         self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
+        #: Whether it was charging when its battery was pulled.
+        self._unplugged = False
 
     def start(self) -> None:
         """The study begins."""
@@ -183,13 +185,25 @@ class EmulatedMachine:
         if self._device.received_bytes >= self._device.radio_parcel_bytes:
             self._settle()
 
-    def crash(self) -> None:
-        """Go off at once; computations are lost."""
-        self._apply(self._device.crash(self._clock.now))
+    def crash(self, *, without_battery: bool = False) -> None:
+        """Go off at once; computations are lost. Without its battery it does not charge either."""
+        effects = self._device.crash(self._clock.now)
+        if without_battery and self._device.charging and self._device.profile.battery is not None:
+            self._device.set_charging(self._clock.now, False)
+            self._unplugged = True
+        self._apply(effects)
 
     def restart(self) -> None:
         """End a crash."""
+        if self._unplugged:
+            self._unplugged = False
+            self._device.set_charging(self._clock.now, True)
         self._apply(self._device.restart(self._clock.now))
+
+    def slow_down(self, share: float) -> None:
+        """Go on at a share of its speed."""
+        self._device.slow_down(self._clock.now, share)
+        self._apply([])
 
     def _settle(self) -> None:
         self._device.settle(self._clock.now)

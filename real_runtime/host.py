@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from typing import Any, Final
 
 import psutil
@@ -82,6 +84,8 @@ class HostMachine:
         self._clock = clock
         self._processor = processor
         self._events = events
+        #: Share of its speed that a fault leaves it.
+        self._share = 1.0
 
     def start(self) -> None:
         """The study begins."""
@@ -112,7 +116,10 @@ class HostMachine:
         self.note("job_start")
         outcome = "cancelled"
         try:
+            share, wall_s = self._share, time.monotonic()
             result = await self._processor.submit(function, arguments)
+            if share < 1.0:
+                await asyncio.sleep((time.monotonic() - wall_s) * (1.0 / share - 1.0))
             outcome = "done"
             return result
         finally:
@@ -135,9 +142,13 @@ class HostMachine:
     def count_received(self, size_bytes: int) -> None:
         """The host's own radio counts for itself."""
 
-    def crash(self) -> None:
-        """The actor and its state are lost; the host goes on."""
+    def crash(self, *, without_battery: bool = False) -> None:
+        """The actor and its state are lost; the host goes on, with its battery."""
 
     def restart(self) -> None:
         """End a crash."""
         self._events.power_on()
+
+    def slow_down(self, share: float) -> None:
+        """Let computations from now on seem to take longer: the rest of their time is waited for."""
+        self._share = share

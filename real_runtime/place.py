@@ -12,10 +12,12 @@ from collections import deque
 from typing import NamedTuple, Protocol
 
 from core.actor import DeviceFailed, Message, PeerGone, Refusal
-from core.deployment import Deployment, Fault, Placement
-from core.records.rows import FaultRow, PlacementRow, Row
+from core.deployment import Deployment, Placement
+from core.records.rows import PlacementRow, Row
 from real_runtime.cell import Cell, Host
+from real_runtime.clock import OwnClock
 from real_runtime.emulated import EmulatedMachine
+from real_runtime.faults import STOPS, PlaceFaults
 from real_runtime.host import HostMachine
 from real_runtime.processor import Processor
 
@@ -45,6 +47,18 @@ class Surroundings(Host, Protocol):
 
     def missed(self, place: Place) -> None:
         """Let those who watch the actor give it up."""
+
+    def can_reach(self, to: str, message: Message) -> bool:
+        """Whether there is such an actor, and the message one that may go to it."""
+
+    def keep_rows(self, actor: str, keep: bool) -> None:
+        """What an actor records waits from now on, or is written."""
+
+    def watched_by(self, watcher: str) -> list[str]:
+        """Whom an actor watches."""
+
+    def forget_watch(self, watcher: str, peer: str) -> None:
+        """An actor watches a peer no more."""
 
     def forget_watches(self, watcher: str) -> list[str]:
         """Whom an actor watched; it does not any more."""
@@ -82,7 +96,9 @@ class Place:
         self._world = world
         kind = EmulatedMachine if world.deployment.device_mode == "emulated" else HostMachine
         self.machine: EmulatedMachine | HostMachine = kind(placement, world.clock, processor, self)
-        self.cell = self._make()
+        self.faults = PlaceFaults(world.deployment, self)
+        self._own_clock = OwnClock(world.clock, self.faults.clock)
+        self.cell = self._make(0)
         self._link_faults = 0
         self._held_out: deque[tuple[str, Message]] = deque()
         self._held_in: deque[tuple[Message, int, float]] = deque()
@@ -93,12 +109,12 @@ class Place:
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping: list[Cell] = []
 
-    def _make(self) -> Cell:
+    def _make(self, requests: int) -> Cell:
         actor = self.placement.make()
         state = type(actor).State
         if self._resident.member and state is not None:
             actor.state = state()
-        return Cell(self._world, self.name, actor, self.machine)
+        return Cell(self._world, self.name, actor, self.machine, self._own_clock, requests)
 
     # Life.
 
@@ -116,9 +132,8 @@ class Place:
         )
         self.machine.start()
         self.cell.begin(self._resident.start_s)
-        for fault in self._world.deployment.faults:
-            if fault.target == self.name:
-                self._after(fault.at_s, self._fault, fault)
+        # Before the actor's first step: what is wrong from time zero on is so when it begins.
+        self.faults.start()
 
     async def close(self, limit_s: float) -> None:
         """The run is over."""
@@ -130,25 +145,62 @@ class Place:
 
     def leave(self) -> None:
         """The actor's life has ended."""
+        self.faults.left()
         self.state = State.GONE
         self.cell.stop()
 
-    def _after(self, seconds: float, call: object, *arguments: object) -> None:
+    def now(self) -> float:
+        return self._world.clock.now
+
+    def after(self, seconds: float, call: object, *arguments: object) -> None:
+        """Call after seconds of the study, unless the run is over by then."""
         wall_s = self._world.clock.wall(seconds)
         self._timers.append(asyncio.get_running_loop().call_later(wall_s, call, *arguments))  # type: ignore[arg-type]
 
     # Messages.
 
-    def may_send(self, to: str, message: Message) -> bool:
-        """Whether a message may leave now; if not, it waits here or is lost."""
+    def outgoing(self, to: str, message: Message) -> list[tuple[str, Message]]:
+        """What may leave now that the actor has sent a message; what may not waits here or is lost."""
+        if self.state not in (State.UP, State.LINK_DOWN):
+            self._world.undelivered(to, message, 0, "device")
+            return []
+        leaving = [(to, message)]
+        if self.faults.of_messages and self._world.can_reach(to, message):
+            leaving = self.faults.offered_out(to, message)
+        if self.state is State.LINK_DOWN:
+            self._held_out.extend(leaving)
+            return []
+        return leaving
+
+    def pass_out(self, to: str, message: Message) -> None:
+        if self.faults.holds_out(to, message):
+            return
         if self.state is State.LINK_DOWN:
             self._held_out.append((to, message))
-        elif self.state is not State.UP:
+        elif self.state is State.UP:
+            self._world.hand_over(self.name, to, message)
+        else:
             self._world.undelivered(to, message, 0, "device")
-        return self.state is State.UP
+
+    def lost_bytes(self, size_bytes: int) -> None:
+        self.machine.count_sent(size_bytes)
+
+    def undelivered(self, sender: str, receiver: str, message: Message, size_bytes: int, reason: str) -> None:
+        self._world.undelivered(receiver, message, size_bytes, reason)
 
     def arrive(self, message: Message, size_bytes: int, sent_s: float) -> None:
         """A message has come to the device."""
+        if not self.faults.of_messages or self.state not in (State.UP, State.LINK_DOWN):
+            self._come_in(message, size_bytes, sent_s)
+            return
+        for arrival in self.faults.offered_in(message, size_bytes, sent_s):
+            self._come_in(*arrival)
+
+    def pass_in(self, message: Message, size_bytes: int, sent_s: float) -> None:
+        if not self.faults.holds_in(message, size_bytes, sent_s):
+            self._come_in(message, size_bytes, sent_s)
+
+    def _come_in(self, message: Message, size_bytes: int, sent_s: float) -> None:
         world = self._world
         if self.state is State.LINK_DOWN:
             self._held_in.append((message, size_bytes, sent_s))
@@ -161,6 +213,7 @@ class Place:
         else:
             self.machine.count_received(size_bytes)
             reason = self.cell.deliver(message)
+            self.faults.arrived()
         if isinstance(message, Refusal) and message.reason == "gone":
             # News of a peer, not a message of one.
             return
@@ -181,12 +234,25 @@ class Place:
     def note(self, row: Row) -> None:
         self._world.record(self.name, row)
 
+    def mark(self, event: str) -> None:
+        self.machine.note(event)
+
+    def keep_rows(self, keep: bool) -> None:
+        self._world.keep_rows(self.name, keep)
+
+    def watched(self) -> list[str]:
+        return self._world.watched_by(self.name)
+
+    def give_up(self, peer: str) -> None:
+        self._world.forget_watch(self.name, peer)
+        self.cell.take_local(PeerGone(peer=peer))
+
     def power_off(self, reason: str) -> None:
         if self.state is State.GONE:
             return
         self.state = State.OFF
-        if reason == "crash":
-            self.machine.note("crash")
+        if reason in STOPS:
+            self.machine.note(reason)
         self._heard += 1
         self._unanswered.extend(self.cell.open_requests)
         self.cell.stop()
@@ -197,6 +263,7 @@ class Place:
             self._world.undelivered(to, message, 0, "device")
         self._held_in.clear()
         self._held_out.clear()
+        self.faults.drop("device")
         self._world.forget_watches(self.name)
         if self.name == self._world.deployment.main:
             self._world.main_stopped(f"the device of {self.name} went off ({reason})")
@@ -215,29 +282,26 @@ class Place:
             self.state = State.LINK_DOWN
             self.machine.note("link_down")
             self._miss()
-        self.cell = self._make()
+        self.cell = self._make(self.cell.requests)
         self.cell.begin()
 
     # Faults.
 
-    def _fault(self, fault: Fault) -> None:
-        detail = "" if fault.duration_s is None else f"for {fault.duration_s:g} s"
-        self.note(FaultRow(kind=fault.kind, detail=detail))
-        if fault.kind == "link_down":
-            self._set_link(False)
-            if fault.duration_s is not None:
-                self._after(fault.duration_s, self._set_link, True)
-        elif self.state in (State.UP, State.LINK_DOWN):
-            self.machine.crash()
-            self.power_off("crash")
-            if fault.duration_s is not None:
-                self._after(fault.duration_s, self._restart)
+    def stop(self, kind: str) -> bool:
+        if self.state not in (State.UP, State.LINK_DOWN):
+            return False
+        self.machine.crash(without_battery=kind == "battery_pulled")
+        self.power_off(kind)
+        return True
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         if self.state is State.OFF:
             self.machine.restart()
 
-    def _set_link(self, up: bool) -> None:
+    def slow_down(self, share: float) -> None:
+        self.machine.slow_down(share)
+
+    def set_link(self, up: bool) -> None:
         self._link_faults += -1 if up else 1
         down = self._link_faults > 0
         if self.state not in (State.UP, State.LINK_DOWN) or down == (self.state is State.LINK_DOWN):
@@ -251,12 +315,12 @@ class Place:
         held_in, self._held_in = self._held_in, deque()
         held_out, self._held_out = self._held_out, deque()
         for message, size_bytes, sent_s in held_in:
-            self.arrive(message, size_bytes, sent_s)
+            self.pass_in(message, size_bytes, sent_s)
         for to, message in held_out:
-            self._world.hand_over(self.name, to, message)
+            self.pass_out(to, message)
 
     def _miss(self) -> None:
-        self._after(self._world.deployment.peer_timeout_s, self._lose, self._heard)
+        self.after(self._world.deployment.peer_timeout_s, self._lose, self._heard)
 
     def _lose(self, heard: int) -> None:
         """Silence has lasted too long, or state was lost: watchers and requesters give the actor up."""

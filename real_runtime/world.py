@@ -126,6 +126,8 @@ class World:
         #: The last connection or frame that was refused, for whoever waits in vain.
         self._refusal = ""
         self._origin_s: float | None = None
+        #: What actors have recorded while their disk was full.
+        self._unwritten: dict[str, list[tuple[float, Row]]] = {}
         self._early: list[tuple[str, Message, int, float]] = []
         self._gone: set[str] = set()
         #: Who wants news of a peer; dicts for their order.
@@ -161,12 +163,14 @@ class World:
                 await place.close(GRACE_S)
             for place in self.places.values():
                 place.machine.close()
+            self._say_what_is_lost()
             if leader:
                 self._tell_end(*self.transport.peers)
             elif self._failure is not None:
                 self._tell_end(self._main_node)
             await self.transport.close(GRACE_S)
             self._account()
+        self._raise_failure()
 
     @property
     def result(self) -> ArrayDict | None:
@@ -249,11 +253,10 @@ class World:
     async def transmit(self, sender: str, to: str, message: Message) -> None:
         """Send a stamped message of an own actor; waits while too much is queued for that peer."""
         place = self.places[sender]
-        if not place.may_send(to, message):
-            return
-        node = self._way(place, to, message)
-        if node is not None and not await self.transport.send(node, to, message, self.clock.now):
-            self._not_reached(place, to, message, "gone")
+        for peer, leaving in place.outgoing(to, message):
+            node = self._way(place, peer, leaving)
+            if node is not None and not await self.transport.send(node, peer, leaving, self.clock.now):
+                self._not_reached(place, peer, leaving, "gone")
 
     def hand_over(self, sender: str, to: str, message: Message) -> None:
         """The same without waiting, whatever the state of the sender's link."""
@@ -261,6 +264,10 @@ class World:
         node = self._way(place, to, message)
         if node is not None and not self.transport.send_now(node, to, message, self.clock.now):
             self._not_reached(place, to, message, "gone")
+
+    def can_reach(self, to: str, message: Message) -> bool:
+        known = type(message) in self._kinds and to in self._node_of and to not in self._gone
+        return known and frame_size(to, message) <= self.deployment.max_frame_bytes
 
     def _way(self, place: Place, to: str, message: Message) -> str | None:
         """The other node that a message goes to; None if it is delivered here, or not at all."""
@@ -329,12 +336,37 @@ class World:
 
     def record(self, actor: str, row: Row) -> None:
         now = self.clock.now
-        try:
-            self._records.row(now, actor, row)
-        except RecordsError as error:
-            self._end(error)
+        waiting = self._unwritten.get(actor)
+        if waiting is not None and not isinstance(row, FaultRow):
+            waiting.append((now, row))
+        else:
+            self._write(now, actor, row)
         if self._observe is not None:
             self._observe(now, actor, row)
+
+    def _write(self, time_s: float, actor: str, row: Row) -> None:
+        try:
+            self._records.row(time_s, actor, row)
+        except RecordsError as error:
+            self._end(error)
+
+    def keep_rows(self, actor: str, keep: bool) -> None:
+        if keep:
+            self._unwritten.setdefault(actor, [])
+            return
+        for time_s, row in self._unwritten.pop(actor, ()):
+            self._write(time_s, actor, row)
+
+    def _say_what_is_lost(self) -> None:
+        """The run is over: what still waits for a disk with room is lost, and the run with the main actor's rows."""
+        for actor, rows in self._unwritten.items():
+            if rows:
+                detail = f"{len(rows)} rows: the disk was full when the run ended"
+                self.record(actor, FaultRow(kind="records_lost", detail=detail))
+        rows = self._unwritten.get(self.deployment.main, [])
+        if rows and self._failure is None:
+            main = self.deployment.main
+            self._failure = RunFailed(f"the disk of {main} was full at the end: {len(rows)} of its rows are lost")
 
     # Who is there.
 
@@ -347,10 +379,16 @@ class World:
         if node != self.node:
             self.transport.reach(node)
 
+    def watched_by(self, watcher: str) -> list[str]:
+        return [peer for peer, watchers in self._watchers.items() if watcher in watchers]
+
+    def forget_watch(self, watcher: str, peer: str) -> None:
+        self._watchers[peer].pop(watcher, None)
+
     def forget_watches(self, watcher: str) -> list[str]:
-        watched = [peer for peer, watchers in self._watchers.items() if watcher in watchers]
+        watched = self.watched_by(watcher)
         for peer in watched:
-            del self._watchers[peer][watcher]
+            self.forget_watch(watcher, peer)
         return watched
 
     def _tell_watchers(self, actor: str) -> None:

@@ -103,7 +103,7 @@ class Dormant:
         if world.live >= world.max_live:
             self._rest()
         placement = self.population.place(index)
-        node = world.make_node(world, placement, self, index)
+        node = world.make_node(placement, self, index)
         if self._met[index]:
             node.device.from_row(self._devices[index].tolist())
             node.take_counts()
@@ -150,7 +150,8 @@ class Dormant:
     def may_rest(node: Node) -> bool:
         """Whether a row can hold all there is of a node and its actor, and its device has no event on this page."""
         return (
-            node.state == UP
+            node.rests
+            and node.state == UP
             and node.armed_s >= (node.env._now // PAGE_S + 1.0) * PAGE_S
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
             and node.control_free_s <= node.env._now

@@ -13,6 +13,7 @@ more than half of the heap. This leans on SimPy's private `_queue`, `_eid` and `
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
@@ -51,6 +52,20 @@ class _Stop:
     def fire(self) -> None:
         self.generation = 1
         raise StopRun
+
+
+class Call:
+    """A call at a time."""
+
+    __slots__ = ("call", "generation")
+
+    def __init__(self, env: ActorEnvironment, at_s: float, call: Callable[[], None]) -> None:
+        self.call = call
+        self.generation = 0
+        env.set_timer(at_s, self, 0)
+
+    def fire(self) -> None:
+        self.call()
 
 
 class ActorEnvironment(simpy.Environment):

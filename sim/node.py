@@ -11,57 +11,38 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappush
-from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from msgspec.structs import force_setattr
 from simpy.events import NORMAL
 
-from core.actor import DeviceFailed, Message, PeerGone, Refusal, Start
+from core.actor import Message, PeerGone, Refusal, Start
 from core.deployment import Placement
-from core.devices import (
-    BatteryEmpty,
-    BatteryFull,
-    Device,
-    DeviceOff,
-    Effect,
-    JobDone,
-    JobLost,
-    ThrottleChanged,
-    Work,
-)
-from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
+from core.devices import Effect
 from core.wire import PREFIX_BYTES, copy_of, encode_header, frame_size
-from sim.cell import Computation
+from sim.machine import Machine
 from sim.network.sharing import SharedLink
 from sim.network.transfer import Channels, Transfer
 
 if TYPE_CHECKING:
     from sim.cell import Cell
     from sim.dormant import Dormant
-    from sim.task import Task
     from sim.world import World
 
 #: States of a node; anything but UP takes the slow path.
 UP, LINK_DOWN, OFF, GONE, RESTED = range(5)
 
-#: Events of the device that are recorded as they come; what turns it on or off is recorded with that.
-_EVENTS: dict[type[Effect], str] = {
-    BatteryEmpty: "battery_empty",
-    BatteryFull: "battery_full",
-    ThrottleChanged: "throttle",
-}
 
-
-class Node:
+class Node(Machine):
     """Device, link and actor; see the module."""
 
+    #: Whether a row of numbers can hold its state while nothing happens.
+    rests: ClassVar[bool] = True
+
     __slots__ = (
-        "_device",
         "_downlink",
         "_uplink",
         "address_bytes",
-        "armed_s",
         "block",
         "cell",
         "channels",
@@ -69,40 +50,30 @@ class Node:
         "delays_s",
         "dormant",
         "down_s_per_byte",
-        "env",
-        "generation",
         "heard",
         "held_in",
         "held_out",
         "incoming",
         "index",
-        "jobs",
         "kinds",
         "latency_s",
         "life",
         "limit_bytes",
         "link_faults",
-        "name",
         "next_entry",
         "nodes",
-        "parcel_bytes",
-        "placement",
         "queue",
-        "received_bytes",
         "requests",
         "rows",
-        "sent_bytes",
         "state",
         "unanswered",
         "up_s_per_byte",
-        "world",
         "zone",
     )
 
     def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
         link = placement.link
-        self.world = world
-        self.env = world.env
+        super().__init__(world, placement)
         self.queue: list[Any] = world.env._queue
         self.next_entry = world.env._eid.__next__
         self.nodes = world.nodes
@@ -110,10 +81,8 @@ class Node:
         self.rows = world.writer.pending_messages
         self.block = world.writer.ENCODE_BLOCK
         self.limit_bytes = world.deployment.max_frame_bytes
-        self.name = placement.name
         #: The prefix of a frame to here, and the receiver in its header: an array of two that begins with the name.
         self.address_bytes = PREFIX_BYTES + 1 + len(encode_header(placement.name))
-        self.placement = placement
         #: The population it belongs to and its number there.
         self.dormant = dormant
         self.index = index
@@ -130,19 +99,6 @@ class Node:
         #: Bulk messages that are moving towards it; made when first used.
         self.incoming: dict[Transfer, None] | None = None
         self.control_free_s = 0.0
-        #: Bytes since the device last counted its energy; it gets to know them through `device`.
-        self.sent_bytes = 0
-        self.received_bytes = 0
-        self._device = Device(
-            placement.profile,
-            now=world.env._now,
-            link_kind=link.kind,
-            battery_level=placement.battery_level,
-            charging=placement.charging,
-            ambient_c=placement.ambient_c,
-            speed=placement.speed,
-        )
-        self.parcel_bytes = self._device.radio_parcel_bytes
         self.cell: Cell | None = None
         self.state = UP
         #: Link faults in force; the link is up when none is.
@@ -154,20 +110,9 @@ class Node:
         #: How often its device went off, and the requests made before: no reply to them answers a later one.
         self.life = 0
         self.requests = 0
-        self.generation = 0
-        self.armed_s = inf
-        #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
-        self.jobs: dict[int, tuple[Task | None, str]] = {}
         self.held_out: deque[tuple[str, Message]] | None = None
         self.held_in: deque[tuple[Message, int, float]] | None = None
         self.arm()
-
-    @property
-    def device(self) -> Device:
-        """The device, with all bytes counted so far; after a call that changes it, `take_counts` and `arm` follow."""
-        device = self._device
-        device.sent_bytes, device.received_bytes = self.sent_bytes, self.received_bytes
-        return device
 
     @property
     def uplink(self) -> SharedLink:
@@ -182,6 +127,17 @@ class Node:
         if self._downlink is None:
             self._downlink = SharedLink(self.env, 1 / self.down_s_per_byte)
         return self._downlink
+
+    def happened(self, effect: Effect) -> None:
+        self.world.outages.device_event(self, effect)
+
+    def pass_in(self, message: Message, size: int, sent: float) -> None:
+        """Let a message go on that has waited on its way in."""
+        self.deliver(message, size, sent)
+
+    def pass_out(self, to: str, message: Message) -> None:
+        """Let a message go on that has waited on its way out."""
+        self.transmit(to, message)
 
     def node(self, index: int) -> Node:
         """Itself: what owns a timer tells its node."""
@@ -335,137 +291,7 @@ class Node:
             force_setattr(message, "correlation", 0)
         cell.take(message)
 
-    def count_sent(self, size_bytes: int) -> None:
-        """Bytes have left through the radio."""
-        self.sent_bytes += size_bytes
-        if self.sent_bytes >= self.parcel_bytes:
-            self.settle()
-
-    def count_received(self, size_bytes: int) -> None:
-        """Bytes have come through the radio."""
-        self.received_bytes += size_bytes
-        if self.received_bytes >= self.parcel_bytes:
-            self.settle()
-
-    # The device's own events.
-
-    def arm(self) -> None:
-        """See to it that the device's next event happens."""
-        at = self._device.next_timer()
-        if at != self.armed_s:
-            if self.armed_s < inf:
-                self.generation += 1
-                self.env.forget_timer()
-            self.armed_s = at
-            if at < inf:
-                self.env.set_timer(max(at, self.env._now), self, self.generation)
-
-    def take_counts(self) -> None:
-        """After a call that has changed the device: bytes that it has made energy of do not count again."""
-        self.sent_bytes, self.received_bytes = self._device.sent_bytes, self._device.received_bytes
-
-    def settle(self) -> None:
-        """Let the device count its energy up to now."""
-        self.device.settle(self.env._now)
-        self.take_counts()
-        self.arm()
-
-    def fire(self) -> None:
-        """The device's next event is due."""
-        self.generation += 1
-        self.armed_s = inf
-        self.apply(self.device.on_timer(self.env._now))
-
-    def submit(self, task: Task, function: str, work: Work) -> int:
-        """Queue a job for a task of the actor; raises `DeviceFailed` if the device is off."""
-        job = self.world.next_job()
-        try:
-            self.device.submit(self.env._now, job, work)
-        except DeviceOff as error:
-            raise DeviceFailed(str(error)) from None
-        finally:
-            self.take_counts()
-            self.arm()
-        self.jobs[job] = (task, function)
-        self.note("job_start")
-        return job
-
-    def cancel(self, job: int) -> None:
-        """Stop a job whose task does not wait for it any more."""
-        if job in self.jobs:
-            self.jobs[job] = (None, self.jobs[job][1])
-            self.apply(self.device.cancel(self.env._now, job))
-
-    def apply(self, effects: list[Effect]) -> None:
-        """Carry out what the device says has happened, and arm its next event."""
-        self.take_counts()
-        # That the device went off comes last: it may end the run, and the jobs it has lost are to be recorded.
-        for effect in sorted(effects, key=lambda effect: isinstance(effect, BatteryEmpty)):
-            if isinstance(effect, JobDone | JobLost):
-                self._job_ended(effect)
-            else:
-                if type(effect) in _EVENTS:
-                    self.note(_EVENTS[type(effect)])
-                self.world.device_event(self, effect)
-        self.arm()
-
-    def _job_ended(self, effect: JobDone | JobLost) -> None:
-        task, function = self.jobs.pop(effect.job)
-        self.world.record(
-            self.name,
-            JobRow(
-                function=function,
-                started_s=self.env._now if effect.started_s is None else effect.started_s,
-                seconds=effect.seconds,
-                flops=effect.work.flops * effect.work.steps,
-                steps=effect.work.steps,
-                joules=effect.joules,
-                outcome="done" if isinstance(effect, JobDone) else effect.reason,
-            ),
-        )
-        self.note("job_end")
-        # Who waits for a job that is lost is killed with its device.
-        if isinstance(effect, JobDone) and task is not None and isinstance(task.waiting, Computation):
-            task.waiting.ended(task)
-
-    def note(self, event: str) -> None:
-        """Record the device's state at an event."""
-        reading = self.device.reading(self.env._now)
-        self.world.record(
-            self.name,
-            DeviceRow(
-                event=event,
-                battery_level=reading.battery_level,
-                soc_temperature_c=reading.soc_temperature_c,
-                case_temperature_c=reading.case_temperature_c,
-                speed=reading.speed,
-                charging=reading.charging,
-            ),
-        )
-
-    def introduce(self) -> None:
-        """Record where the actor lives and how its device begins."""
-        placement = self.placement
-        battery = placement.profile.battery
-        self.world.record(
-            self.name,
-            PlacementRow(
-                profile=placement.profile.name,
-                link=placement.link.name,
-                region=placement.region,
-                battery_j=None if battery is None else battery.energy_j,
-            ),
-        )
-        self.note("start")
-
-    def close(self) -> None:
-        """The run is over: settle, and record the energy."""
-        self.settle()
-        self.note("end")
-        for component, joules in self.device.energy_j(self.env._now).items():
-            self.world.record(self.name, EnergyRow(component=component, joules=joules))
-
-    # Faults.
+    # Links that fail, and devices that go off.
 
     def set_link(self, up: bool) -> None:
         """A link fault begins or ends; several may overlap."""
@@ -477,7 +303,7 @@ class Node:
             self.state = LINK_DOWN if down else UP
             self.note("link_down" if down else "link_up")
             if down:
-                self.world.miss(self)
+                self.world.outages.miss(self)
             else:
                 self.heard += 1
                 self._release()
@@ -485,10 +311,10 @@ class Node:
     def _release(self) -> None:
         held_in, self.held_in = self.held_in, None
         for message, size, sent in held_in or ():
-            self.deliver(message, size, sent)
+            self.pass_in(message, size, sent)
         held_out, self.held_out = self.held_out, None
         for to, message in held_out or ():
-            self.transmit(to, message)
+            self.pass_out(to, message)
 
     def stop(self, state: int, reason: str) -> None:
         """The device goes off, or the actor has left: what waits here is lost, and with the device what moves."""

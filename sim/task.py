@@ -289,13 +289,15 @@ class Interrupt:
 class Deadline:
     """`async with ctx.deadline(seconds)`."""
 
-    __slots__ = ("before", "env", "expired", "generation", "seconds", "task")
+    __slots__ = ("before", "env", "expired", "generation", "rate", "seconds", "task")
 
-    def __init__(self, env: ActorEnvironment, seconds: float) -> None:
+    def __init__(self, env: ActorEnvironment, seconds: float, rate: float = 1.0) -> None:
         if not seconds >= 0:
             raise ValueError(f"a deadline is not negative: {seconds}")
         self.env = env
         self.seconds = seconds
+        #: Seconds of the actor's clock, by which `seconds` are counted, for a true second.
+        self.rate = rate
         self.generation = 0
         self.expired = False
         self.task: Task | None = None
@@ -305,7 +307,7 @@ class Deadline:
     async def __aenter__(self) -> None:
         self.task = await CURRENT
         self.before = self.task.cancelled
-        self.env.set_timer(self.env._now + self.seconds, self, self.generation)
+        self.env.set_timer(self.env._now + self.seconds / self.rate, self, self.generation)
 
     def fire(self) -> None:
         self.expired = True

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from msgspec.structs import replace
 
 from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
-from core.deployment import Deployment, Fault
-from core.devices import BatteryEmpty, Effect, PoweredOn
+from core.deployment import Deployment, Placement
 from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.records.schema import columns
 from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
-from sim.node import GONE, OFF, UP, Node, StrictNode
+from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
+from sim.node import GONE, Node, StrictNode
+from sim.outages import Outages
 from sim.task import Cancelled
 
 if TYPE_CHECKING:
@@ -59,20 +59,6 @@ def lost_its_device(error: BaseException | None) -> bool:
     return False
 
 
-class _At:
-    """A call at a time."""
-
-    __slots__ = ("call", "generation")
-
-    def __init__(self, env: ActorEnvironment, at_s: float, call: Callable[[], None]) -> None:
-        self.call = call
-        self.generation = 0
-        env.set_timer(at_s, self, 0)
-
-    def fire(self) -> None:
-        self.call()
-
-
 class World:
     """The state of one simulated run."""
 
@@ -105,7 +91,9 @@ class World:
         #: The closed set of message types, each with the names of its fields that carry arrays.
         self.kinds = {kind: payload_fields(kind) for kind in (*SYSTEM_MESSAGES, *deployment.messages)}
         self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
-        self.make_node = StrictNode if deployment.strict_wire else Node
+        self._plain_node = StrictNode if deployment.strict_wire else Node
+        self._faulty_node = FaultyStrictNode if deployment.strict_wire else FaultyNode
+        self._touched = touched(deployment)
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None
         self.error: BaseException | None = None
@@ -114,6 +102,7 @@ class World:
         #: Who wants news of a peer, and the other way round; dicts for their order.
         self._watchers: dict[str, dict[str, None]] = {}
         self._watching: dict[str, dict[str, None]] = {}
+        self.outages = Outages(self)
         self._jobs = 0
         #: Columns of a table that may wait for numerics.
         self._deferred_columns: dict[type[Row], tuple[str, ...]] = {}
@@ -139,18 +128,23 @@ class World:
                 )
         finally:
             self._close()
+        rows = self.outages.unwritten.get(self.deployment.main)
+        if rows:
+            raise ActorFailed(
+                f"the disk of {self.deployment.main} was full at the end: {len(rows)} of its rows are lost"
+            )
 
     def populate(self) -> None:
         """Make the nodes and arrange for the starts and the faults."""
         for placement in self.deployment.placements:
-            node = self.nodes[placement.name] = self.make_node(self, placement)
+            node = self.nodes[placement.name] = self.make_node(placement)
             node.introduce()
+        # Before the starts: what is wrong from time zero on is so when the first actor begins.
+        self.outages.arrange()
         for node in list(self.nodes.values()):
             self.start(node)
         for dormant in self.populations.values():
             dormant.start()
-        for fault in self.deployment.faults:
-            _At(self.env, fault.at_s, partial(self._fault, fault))
 
     def _close(self) -> None:
         for node in self.nodes.values():
@@ -161,6 +155,7 @@ class World:
                 node.close()
         for dormant in self.populations.values():
             dormant.close()
+        self.outages.close()
         self.writer.flush_messages()
 
     def start(self, node: Node) -> None:
@@ -180,13 +175,19 @@ class World:
 
     def wake(self, node: Node) -> Cell:
         """Bring the actor of a node to life."""
-        cell = node.cell = Cell(self, node, node.placement.make())
+        kind = SkewedCell if node.name in self.outages.clocks else Cell
+        cell = node.cell = kind(self, node, node.placement.make())
         cell.requests = node.requests
         if node.dormant is not None:
             node.dormant.restore(node.index, cell)
         if cell.runs:
             cell.start_run()
         return cell
+
+    def make_node(self, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> Node:
+        """The node of a placement; one that looks at its messages only where a fault may touch them."""
+        kind = self._faulty_node if placement.name in self._touched else self._plain_node
+        return kind(self, placement, dormant, index)
 
     def find(self, name: str) -> Node | None:
         """The node of an actor; None if there is no such actor. One that rests is woken."""
@@ -200,7 +201,8 @@ class World:
                     node = dormant.node(index)
         return node
 
-    def _known(self, name: str) -> Node:
+    def known(self, name: str) -> Node:
+        """The node of an actor that there is."""
         node = self.find(name)
         if node is None:
             raise LookupError(f"there is no actor {name!r}")
@@ -213,8 +215,8 @@ class World:
             for request in node.cell.open_requests.values():
                 self.tell_gone(request.sender, node, request.correlation)
             node.cell.kill()
-        self._forget_watches(node)
-        for watcher in self._watchers_of(node):
+        self.forget_watches(node)
+        for watcher in self.watchers_of(node):
             self._tell_last(node, watcher, PeerGone(peer=node.name))
         if node.name == self.deployment.main:
             if node.cell is not None:
@@ -232,6 +234,11 @@ class World:
             self.error.__cause__ = error
         raise StopRun
 
+    def main_stopped(self, why: str) -> NoReturn:
+        """The device of the main actor went off: the run has failed."""
+        self.error = ActorFailed(f"the device of {self.deployment.main} went off at {self.env.now:g} s ({why})")
+        raise StopRun
+
     def watch(self, node: Node, peer: str) -> None:
         """Ask for news of a peer."""
         known = self.find(peer)
@@ -241,19 +248,28 @@ class World:
             self._watchers.setdefault(peer, {})[node.name] = None
             self._watching.setdefault(node.name, {})[peer] = None
 
-    def _watchers_of(self, node: Node) -> list[Node]:
+    def watchers_of(self, node: Node) -> list[Node]:
         """Those who watch a node; they are told once."""
         names = self._watchers.pop(node.name, {})
         for name in names:
             self._watching[name].pop(node.name, None)
-        return [self._known(name) for name in names]
+        return [self.known(name) for name in names]
 
-    def _forget_watches(self, node: Node) -> list[str]:
+    def forget_watches(self, node: Node) -> list[str]:
         """Whom a node watched; it does not any more."""
         names = self._watching.pop(node.name, {})
         for name in names:
             self._watchers[name].pop(node.name, None)
         return list(names)
+
+    def watched_by(self, node: Node) -> list[str]:
+        """Whom a node watches."""
+        return list(self._watching.get(node.name, ()))
+
+    def forget_watch(self, node: Node, peer: str) -> None:
+        """A node watches a peer no more."""
+        self._watching[node.name].pop(peer, None)
+        self._watchers[peer].pop(node.name, None)
 
     def next_job(self) -> int:
         """A number for a job, unique in the run."""
@@ -277,7 +293,7 @@ class World:
 
     def tell_gone(self, requester: str, node: Node, correlation: int) -> None:
         """A request met an actor that has left."""
-        peer = self._known(requester)
+        peer = self.known(requester)
         self._tell_last(node, peer, Refusal(sender=node.name, correlation=-correlation, reason="gone"))
 
     @staticmethod
@@ -320,88 +336,10 @@ class World:
             value = getattr(row, name)
             if isinstance(value, Payload) and not isinstance(value, ArrayDict):
                 self.evaluator.want(value)
-        self.writer.row(self.env._now, actor, row)
+        unwritten = self.outages.unwritten
+        if unwritten and actor in unwritten and not isinstance(row, FaultRow):
+            unwritten[actor].append((self.env._now, row))
+        else:
+            self.writer.row(self.env._now, actor, row)
         if self.observe is not None:
             self.observe(self.env._now, actor, row)
-
-    # Faults.
-
-    def device_event(self, node: Node, effect: Effect) -> None:
-        """The device went off or came back by itself."""
-        if isinstance(effect, BatteryEmpty):
-            self._power_off(node, "battery_empty")
-        elif isinstance(effect, PoweredOn):
-            self._power_on(node)
-
-    def _fault(self, fault: Fault) -> None:
-        node = self._known(fault.target)
-        env = self.env
-        detail = "" if fault.duration_s is None else f"for {fault.duration_s:g} s"
-        self.record(node.name, FaultRow(kind=fault.kind, detail=detail))
-        if fault.kind == "link_down":
-            node.set_link(up=False)
-            if fault.duration_s is not None:
-                _At(env, env.now + fault.duration_s, partial(node.set_link, up=True))
-        elif node.state < OFF:
-            node.apply(node.device.crash(env.now))
-            self._power_off(node, "crash")
-            if fault.duration_s is not None:
-                _At(env, env.now + fault.duration_s, partial(self._restart, node))
-
-    def _restart(self, node: Node) -> None:
-        if node.state == OFF:
-            node.apply(node.device.restart(self.env.now))
-
-    def _power_off(self, node: Node, why: str) -> None:
-        if node.state == GONE:
-            return
-        node.stop(OFF, "device")
-        if why == "crash":
-            node.note("crash")
-        node.heard += 1
-        node.life += 1
-        requests: list[tuple[str, int]] = []
-        if node.cell is not None:
-            requests = [(request.sender, request.correlation) for request in node.cell.open_requests.values()]
-            node.requests = node.cell.requests
-            node.cell.kill()
-            node.cell = None
-        self._forget_watches(node)
-        if node.name == self.deployment.main:
-            self.error = ActorFailed(f"the device of {node.name} went off at {self.env.now:g} s ({why})")
-            raise StopRun
-        node.unanswered.extend(requests)
-        self.miss(node)
-
-    def _power_on(self, node: Node) -> None:
-        if node.state != OFF:
-            return
-        node.state = UP
-        node.note("restart")
-        # Those who have not yet missed it learn now that it has lost its state.
-        self._lose(node, node.heard)
-        node.heard += 1
-        if node.link_faults:
-            node.link_faults -= 1
-            node.set_link(up=False)
-        self.start(node)
-
-    def miss(self, node: Node) -> None:
-        """A node has fallen silent: after the time-out its peers give it up, unless it is heard before."""
-        _At(self.env, self.env.now + self.deployment.peer_timeout_s, partial(self._lose, node, node.heard))
-
-    def _lose(self, node: Node, heard: int) -> None:
-        if node.heard != heard or node.state == GONE:
-            return
-        for requester, correlation in node.unanswered:
-            LocalMessage(
-                self._known(requester), Refusal(sender=node.name, correlation=-correlation, reason="gone"), 0.0
-            )
-        node.unanswered.clear()
-        for watcher in self._watchers_of(node):
-            watcher.channels.drop(node, "gone")
-            LocalMessage(watcher, PeerGone(peer=node.name), 0.0)
-        if node.state != OFF:
-            # The silence is mutual: it misses those whom it watches, too.
-            for peer in self._forget_watches(node):
-                LocalMessage(node, PeerGone(peer=peer), 0.0)

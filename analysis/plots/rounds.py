@@ -17,6 +17,7 @@ from analysis.plots.style import (
     GREEN,
     INK,
     NOTHING,
+    ORANGE,
     SKY,
     VERMILLION,
     Plot,
@@ -49,7 +50,11 @@ _SPANS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "stopped": ("training in vain", _VAIN),
     "sending": ("sending", {"color": GREEN}),
     "down": ("down", {"facecolor": "white", "edgecolor": VERMILLION, "hatch": "xxxx", "linewidth": 0.6}),
+    "cut off": ("cut off", {"color": ORANGE}),
+    "hampered": ("other fault", {"color": VERMILLION}),
 }
+#: Spans that lie below what a client did meanwhile: where from its row's middle, and how high.
+_BELOW: Final = {"cut off": (0.4, 0.08), "hampered": (0.48, 0.08)}
 
 
 def close_look(study: Study) -> Plot | None:
@@ -76,6 +81,8 @@ def close_look(study: Study) -> Plot | None:
     caption += ". A row is a client; grey is time in which it had nothing to do but wait for the round to end."
     if not any(span.kind in ("receiving", "sending") for span in shown.spans):
         caption += " Transfers were too short to be seen."
+    if any(span.kind in _BELOW for span in shown.spans):
+        caption += " A line below a row is a fault that hampers the client or cuts it off."
     if wrong:
         caption += f" Marks: {', '.join(f'{n} {kind}' for kind, n in wrong.items())}."
     return Plot("timeline", "Rounds, closely", caption, svg(drawn, "timeline", caption))
@@ -106,7 +113,8 @@ def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
     for kind, (name, look) in _SPANS.items():
         spans = shown.selected if kind == "selected" else [s for s in shown.spans if s.kind == kind]
         if spans:
-            _bars(axes, spans, 0.72, unit.factor, look)
+            offset, height = _BELOW.get(kind, (0.0, 0.72))
+            _bars(axes, spans, height, unit.factor, look, offset)
             handles.append(Patch(label=name, **look))
     for kind, marker in END_MARKERS.items():
         marks = [m for m in shown.marks if m.kind == kind]
@@ -140,9 +148,11 @@ def _gantt(axes: Axes, study: Study, shown: Timeline) -> None:
     legend_above(axes, handles, width_in=7.4)
 
 
-def _bars(axes: Axes, spans: list[Span], height: float, factor: float, look: dict[str, Any]) -> None:
+def _bars(
+    axes: Axes, spans: list[Span], height: float, factor: float, look: dict[str, Any], offset: float = 0.0
+) -> None:
     axes.barh(
-        [s.client for s in spans],
+        [s.client + offset for s in spans],
         [(s.end_s - s.start_s) / factor for s in spans],
         left=[s.start_s / factor for s in spans],
         height=height,

@@ -47,6 +47,7 @@ class Body:
         "radio_parcel_bytes",
         "received_bytes",
         "sent_bytes",
+        "slowdown",
         "speed",
     )
 
@@ -72,6 +73,8 @@ class Body:
         self.charging = charging
         self.ambient_c = ambient_c
         self.speed = speed
+        #: Share of its speed that a fault leaves it.
+        self.slowdown = 1.0
         self.on = True
         #: Bytes since the last rebase; the world adds to them.
         self.sent_bytes = 0
@@ -129,7 +132,7 @@ class Body:
             battery_level,
             soc_c,
             case_c,
-            profile.level_speeds[self._level],
+            self._pace(),
             self.charging,
             self.on,
             0.0 if not self._busy else 1.0,
@@ -160,6 +163,10 @@ class Body:
         if seconds < 0.0:
             raise ValueError(f"now is {now!r}, before the device's last event at {self._at_s!r}")
         return seconds
+
+    def _pace(self) -> float:
+        """Share of the full speed that throttling and faults leave."""
+        return self.profile.level_speeds[self._level] * self.slowdown
 
     def _powers(self) -> tuple[float, float]:
         """Power of idling and of the processor above it, W."""

@@ -145,6 +145,17 @@ class Device(Body):
         self.charging = charging
         self._timer_kind = None
 
+    def slow_down(self, now: float, share: float) -> None:
+        """Go on at a share of its speed, above 0, also with the running job; 1 ends that.
+
+        What keeps it from its work keeps the processor busy: a job draws the same power, for longer.
+        """
+        self._advance(now)
+        if self._job is not None:
+            self._run_to_now(self._job)
+        self.slowdown = share
+        self._timer_kind = None
+
     def crash(self, now: float) -> list[Effect]:
         """Turn off at once, jobs lost; it stays off until `restart`."""
         self._advance(now)
@@ -163,8 +174,8 @@ class Device(Body):
 
     @property
     def resting(self) -> bool:
-        """Whether it has no job and no news, so that a row of numbers holds all its state."""
-        return self._job is None and not self._queue and self._effects is None
+        """Whether it has no job, no news and its own speed, so that a row of numbers holds all its state."""
+        return self._job is None and not self._queue and self._effects is None and self.slowdown == 1.0
 
     def to_row(self) -> list[float]:
         """The state of a resting device as `ROW_LENGTH` numbers, exact in float64."""
@@ -209,7 +220,7 @@ class Device(Body):
         first, kind = math.inf, NONE
         job = self._job
         if job is not None:
-            first, kind = job.since_s + job.left_s / self.profile.level_speeds[self._level], JOB
+            first, kind = job.since_s + job.left_s / self._pace(), JOB
         wait, event = self._battery_wait_s()
         first, kind = min((first, kind), (self._at_s + wait, event))
         if self.profile.throttle:
@@ -221,9 +232,9 @@ class Device(Body):
         """Do what a timer of this kind says; what it waited for is set to have happened, whatever the rounding."""
         profile, battery = self.profile, self.profile.battery
         if kind == JOB and self._job is not None:
-            job, level = self._job, self._level
-            rest_s = job.left_s / profile.level_speeds[level]
-            joules = job.joules + profile.level_processor_w[level] * rest_s
+            job = self._job
+            rest_s = job.left_s / self._pace()
+            joules = job.joules + profile.level_processor_w[self._level] * rest_s
             self._emit(JobDone(job.number, job.started_s, job.spent_s + rest_s, joules, job.work))
             self._start_next()
         elif kind == HOTTER:
@@ -260,7 +271,7 @@ class Device(Body):
     def _run_to_now(self, job: _Job) -> None:
         """Book the running job's progress at the present speed."""
         seconds = self._at_s - job.since_s
-        job.left_s = max(job.left_s - seconds * self.profile.level_speeds[self._level], 0.0)
+        job.left_s = max(job.left_s - seconds * self._pace(), 0.0)
         job.spent_s += seconds
         job.joules += self.profile.level_processor_w[self._level] * seconds
         job.since_s = self._at_s

@@ -54,8 +54,8 @@ class Reading(msgspec.Struct, frozen=True):
     """State of a device at one time.
 
     `battery_level` is the share of charge left (None on mains); `soc_temperature_c` is None unless heat has two nodes,
-    `case_temperature_c` unless it has any. `speed` is the share of the full speed that throttling leaves; `charging`
-    says whether it is on external power; `load` is the share of the processor in use.
+    `case_temperature_c` unless it has any. `speed` is the share of the full speed that throttling and faults leave;
+    `charging` says whether it is on external power; `load` is the share of the processor in use.
     """
 
     battery_level: float | None

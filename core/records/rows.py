@@ -45,7 +45,7 @@ class UndeliveredRow(Row, frozen=True, kw_only=True):
         str,
         Meta(
             description="full, unexpected, gone, oversized, malformed, version, truncated, late (a reply nobody waits "
-            "for any more), device (the sender's or receiver's device stopped)."
+            "for any more), device (the sender's or receiver's device stopped), lost (by a fault of the network)."
         ),
     ]
 
@@ -141,7 +141,8 @@ class DeviceRow(Row, frozen=True, kw_only=True):
         str,
         Meta(
             description="start, job_start, job_end, throttle, charging, on_battery, battery_full, battery_empty, "
-            "link_down, link_up, crash, restart, end."
+            "link_down, link_up, crash, battery_pulled, restart, end; and the name of any other fault when it begins, "
+            "with _end when it ends."
         ),
     ]
     battery_level: Annotated[float | None, Meta(description="Charge, 0 to 1; null without a battery.")]
@@ -169,8 +170,25 @@ class FaultRow(Row, frozen=True, kw_only=True):
     """A fault that the scenario asked for, or a failure inside an actor."""
 
     table: ClassVar[str] = "faults"
-    kind: Annotated[str, Meta(description="link_down, crash, actor_failed, node_lost, node_refused, …")]
+    kind: Annotated[
+        str,
+        Meta(
+            description="link_down, crash, partition, slow, lost, duplicated, reordered, battery_pulled, clock_skew, "
+            "disk_full; records_lost (what waited for a disk that stayed full), actor_failed, node_lost, node_refused."
+        ),
+    ]
     detail: Annotated[str, Meta(description="More about it.")] = ""
+
+
+class ImpairedRow(Row, frozen=True, kw_only=True):
+    """A message that a fault of the network has touched, when it did; `actor` is the one whose link or side it was."""
+
+    table: ClassVar[str] = "impaired"
+    fault: Annotated[str, Meta(description="lost, duplicated, reordered, or partition (it waits for its end).")]
+    sender: Annotated[str, Meta(description="The actor that sent it.")]
+    receiver: Annotated[str, Meta(description="The actor that it is for.")]
+    type: Annotated[str, Meta(description="Class name of the message.")]
+    size_bytes: Annotated[int, Meta(description="Bytes of its frame.")]
 
 
 class HostOverrunRow(Row, frozen=True, kw_only=True):
@@ -220,6 +238,7 @@ TABLES: dict[str, type[Row]] = {
         DeviceRow,
         EnergyRow,
         FaultRow,
+        ImpairedRow,
         HostOverrunRow,
         HostNodeRow,
         HostRunRow,

@@ -98,7 +98,8 @@ class Coordinator(Actor):
         self.wanted = math.ceil(plan.max_participants * plan.over_selection)
         #: Known clients and their numbers of examples, in the order in which they joined.
         self.pool: dict[str, int] = {}
-        self.evaluations = 0
+        #: Rounds whose models are being evaluated.
+        self.evaluations: dict[int, None] = {}
 
     def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
         params = run(self.algorithm.init, ((0, 0),))["params"]
@@ -114,7 +115,7 @@ class Coordinator(Actor):
             self.result = params
             if self.evaluator is not None and (number % self.plan.eval_every == 0 or number == self.plan.rounds):
                 await ctx.send(self.evaluator, EvaluateRequest(round=number, params=params))
-                self.evaluations += 1
+                self.evaluations[number] = None
             if self.plan.pause_s and number < self.plan.rounds:
                 await ctx.sleep(self.plan.pause_s)
         await self._await_evaluations(ctx)
@@ -256,8 +257,9 @@ class Coordinator(Actor):
                 self._evaluated(ctx, message)
 
     def _evaluated(self, ctx: Context, result: EvaluateResult) -> None:
-        if result.sender == self.evaluator and self.evaluations > 0:
-            self.evaluations -= 1
+        # A network that repeats itself must not make two results of one.
+        if result.sender == self.evaluator and result.round in self.evaluations:
+            del self.evaluations[result.round]
             if not _has_scalars(result.metrics, "accuracy", "loss"):
                 return
             ctx.record(
@@ -288,7 +290,7 @@ class Coordinator(Actor):
     async def _await_evaluations(self, ctx: Context) -> None:
         """The job ends when the last model has been evaluated, or the evaluator does not answer."""
         try:
-            while self.evaluations > 0:
+            while self.evaluations:
                 self._note(ctx, None, await ctx.receive(timeout=self.plan.enrol_timeout_s))
         except DeadlineExceeded:
             return

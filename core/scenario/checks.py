@@ -10,46 +10,22 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from pydantic_core import PydanticCustomError
 
 from core import devices as catalogue
 from core.scenario import resolve
+from core.scenario.fault_checks import FAULT_CHECKS
+from core.scenario.findings import Finding, KeyPath, Unreadable, listed, unknown
 from core.scenario.kinds import Kind, did_you_mean
 from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS
 
 if TYPE_CHECKING:
     from core.scenario.schema import Group, Scenario, Station
 
-KeyPath: TypeAlias = tuple[str | int, ...]
-#: Names listed in a message before it is cut short.
-SHOWN: Final = 16
 #: Devices whose names are compared one by one.
 MOST_DEVICES: Final = 1_000_000
-
-
-class Unreadable(Exception):
-    """A key of a draft has no valid value."""
-
-
-class Finding(NamedTuple):
-    """A value that does not fit: where it is, what would be accepted, and a hint or nothing."""
-
-    path: KeyPath
-    accepted: str
-    hint: str = ""
-
-    @property
-    def text(self) -> str:
-        """Hint and what is accepted."""
-        return f"{self.hint}{'; ' if self.hint else ''}accepted: {self.accepted}"
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """Names in a row, cut short where there are many."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def findings(scenario: Scenario) -> list[Finding]:
@@ -90,24 +66,19 @@ def _stations(s: Scenario) -> Iterator[tuple[KeyPath, Station | Group]]:
         yield ("devices", i), group
 
 
-def _unknown(path: KeyPath, name: str, noun: str, known: tuple[str, ...]) -> Iterator[Finding]:
-    if name not in known:
-        yield Finding(path, f"{noun}: {listed(known)}", did_you_mean(name, known))
-
-
 # Checks of one place.
 
 
 def _device(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
-    yield from _unknown((*path, "device"), station.device, "a class of devices", resolve.profile_names(s))
+    yield from unknown((*path, "device"), station.device, "a class of devices", resolve.profile_names(s))
 
 
 def _link(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
-    yield from _unknown((*path, "link"), station.link, "an access link", resolve.link_names(s))
+    yield from unknown((*path, "link"), station.link, "an access link", resolve.link_names(s))
 
 
 def _region(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
-    yield from _unknown((*path, "region"), station.region, "a region", resolve.region_names(s))
+    yield from unknown((*path, "region"), station.region, "a region", resolve.region_names(s))
 
 
 def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
@@ -157,7 +128,7 @@ def _own_profiles(s: Scenario) -> Iterator[Finding]:
         try:
             base = spec.base
             if base not in catalogue.profiles():
-                yield from _unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
+                yield from unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
                 continue
             resolve.profile(s, name)
         except Unreadable:
@@ -283,37 +254,6 @@ def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
         yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
 
 
-def _fault_targets(s: Scenario) -> Iterator[Finding]:
-    groups = {group.name: group.count for group in s.devices}
-    stations = (COORDINATOR,) if s.evaluator is None else (COORDINATOR, EVALUATOR)
-    for i, fault in enumerate(s.faults):
-        try:
-            target = fault.target
-        except Unreadable:
-            continue
-        group, _, number = target.rpartition("-")
-        device = group in groups and number.isascii() and number.isdecimal() and str(int(number)) == number
-        if target in groups or target in stations or (device and int(number) < groups[group]):
-            continue
-        if device:
-            hint = f"the group {group} has the devices {group}-0 to {group}-{groups[group] - 1}"
-        else:
-            hint = did_you_mean(target, (*stations, *groups))
-        accepted = (
-            f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups))}-0"
-        )
-        yield Finding(("faults", i, "target"), accepted, hint)
-
-
-def _random_targets(s: Scenario) -> Iterator[Finding]:
-    groups = tuple(group.name for group in s.devices)
-    for i, spec in enumerate(s.random_faults):
-        try:
-            yield from _unknown(("random_faults", i, "targets"), spec.targets, "a group of devices", groups)
-        except Unreadable:
-            continue
-
-
 _STATION_CHECKS: Final = (_device, _link, _region, _radio, _within_reach)
 _CHECKS: Final = (
     _own_names,
@@ -328,6 +268,5 @@ _CHECKS: Final = (
     _dataset_file,
     _model_file,
     _algorithm_file,
-    _fault_targets,
-    _random_targets,
+    *FAULT_CHECKS,
 )

@@ -1,7 +1,7 @@
 """From pydantic's errors to problems in a user's words, with the checks across keys done on what is valid.
 
 Pydantic runs checks of a whole only when all of its parts are valid. So that all mistakes come out at once, a draft is
-made of a faulty scenario, and the checks run on it; a check that looks at an invalid key ends (`checks.Unreadable`).
+made of a faulty scenario, and the checks run on it; a check that looks at an invalid key ends (`Unreadable`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from core.scenario import checks
-from core.scenario.checks import Finding, KeyPath, Unreadable
+from core.scenario.findings import Finding, KeyPath, Unreadable
 from core.scenario.kinds import REFUSED, Kind, did_you_mean
 from core.scenario.problems import Problem
 from core.scenario.schema import CHECKS, Scenario

@@ -248,6 +248,25 @@ class Choice(Kind):
         return {"enum": list(self.words)}
 
 
+class Choices(Choice):
+    """A list of some of a few words, none of them twice; read as a tuple."""
+
+    @property
+    def values(self) -> str:
+        return "a list of some of " + ", ".join(self.words)
+
+    def read(self, value: object) -> Any:
+        if not isinstance(value, list | tuple):
+            raise self.refuse()
+        found = tuple(Choice.read(self, item) for item in value)
+        if len(set(found)) < len(found):
+            raise self.refuse("one stands there twice")
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": super().schema(), "uniqueItems": True}
+
+
 #: An own part of a study: an attribute of a module, or of a Python file by its path.
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*|[^:\n]+\.py:[A-Za-z_]\w*")
 

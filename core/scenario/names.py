@@ -34,5 +34,38 @@ PARTITIONS: Final[Mapping[str, str]] = {
     "iid": "Shuffled and dealt in equal parts.",
     "dirichlet": "Each label's examples dealt in proportions from Dir(alpha): the smaller alpha, the more skewed.",
 }
+
+
+class FaultFacts(NamedTuple):
+    """Keys of a kind of fault that only some kinds have: those that it needs, and those that it may have."""
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
+#: Kinds of faults.
+FAULTS: Final[Mapping[str, FaultFacts]] = {
+    "link_down": FaultFacts(),
+    "crash": FaultFacts(),
+    "battery_pulled": FaultFacts(),
+    "slow": FaultFacts(("speed",)),
+    "partition": FaultFacts(("sets",)),
+    "lost": FaultFacts(("probability",), ("messages",)),
+    "duplicated": FaultFacts(("probability",), ("messages",)),
+    "reordered": FaultFacts(("probability",), ("messages", "behind", "delay")),
+    "clock_skew": FaultFacts((), ("offset", "drift")),
+    "disk_full": FaultFacts(),
+}
+#: Types of the messages that actors of a study send each other.
+MESSAGES: Final = (
+    "Join",
+    "TrainRequest",
+    "TrainAccepted",
+    "TrainDeclined",
+    "TrainResult",
+    "RoundOver",
+    "EvaluateRequest",
+    "EvaluateResult",
+)
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"

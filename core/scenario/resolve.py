@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from core import devices as catalogue
-from core.deployment import Fault
+from core.deployment import REORDER_DELAY_S, ClockSkew, Fault, MessageFault, Partition, Slowdown
 from core.devices import DeviceProfile
 from core.links import Link
 from core.rng import generator
+from core.scenario.names import COORDINATOR, EVALUATOR
 
 if TYPE_CHECKING:
-    from core.scenario.schema import RandomFaultSpec, Scenario
+    from core.scenario.schema import FaultShape, RandomFaultSpec, Scenario
 
 
 def profile_names(scenario: Scenario) -> tuple[str, ...]:
@@ -95,26 +98,85 @@ def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:
     return (name,)
 
 
+def is_device(groups: Mapping[str, int], name: str) -> bool:
+    """Whether groups of so many devices have one of that name."""
+    group, _, number = name.rpartition("-")
+    known = group in groups and number.isascii() and number.isdecimal() and str(int(number)) == number
+    return known and int(number) < groups[group]
+
+
+def set_members(scenario: Scenario, name: str) -> tuple[str, ...]:
+    """The actors that a name in a partition's sets stands for: an actor, all of a group, or all of a region."""
+    stations = {COORDINATOR: scenario.coordinator, EVALUATOR: scenario.evaluator}
+    groups = {group.name: group.count for group in scenario.devices}
+    if stations.get(name) is not None or name in groups or is_device(groups, name):
+        return fault_targets(scenario, name)
+    found = [actor for actor, station in stations.items() if station is not None and station.region == name]
+    for group in scenario.devices:
+        if group.region == name:
+            found += fault_targets(scenario, group.name)
+    return tuple(found)
+
+
+def partition_sets(scenario: Scenario, sets: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """The actors of each set; one set alone stands against all others."""
+    found = [tuple(actor for name in names for actor in set_members(scenario, name)) for names in sets]
+    if len(found) == 1:
+        inside = set(found[0])
+        found.append(tuple(actor for actor in scenario.actor_names if actor not in inside))
+    return tuple(found)
+
+
 def faults(scenario: Scenario) -> tuple[Fault, ...]:
     """Everything that will go wrong, by time; the random ones are a function of the scenario's seed alone."""
     planned = [
-        Fault(fault.kind, target, fault.at, fault.duration)
-        for fault in scenario.faults
-        for target in fault_targets(scenario, fault.target)
+        _fault(scenario, spec, target, math.inf if spec.at is None else spec.at, spec.duration, spec.after_messages)
+        for spec in scenario.faults
+        for target in _targets(scenario, spec.target)
     ]
-    for number, spec in enumerate(scenario.random_faults):
-        for target in fault_targets(scenario, spec.targets):
-            planned += _random_faults(scenario.seed, number, spec, target)
+    for number, random in enumerate(scenario.random_faults):
+        for target in _targets(scenario, random.targets):
+            for at_s, duration_s in _random_times(scenario.seed, number, random, target):
+                planned.append(_fault(scenario, random, target, at_s, duration_s, None))
     return tuple(sorted(planned, key=lambda fault: (fault.at_s, fault.target, fault.kind)))
 
 
-def _random_faults(seed: int, number: int, spec: RandomFaultSpec, target: str) -> list[Fault]:
+def _targets(scenario: Scenario, name: str | None) -> tuple[str, ...]:
+    return ("",) if name is None else fault_targets(scenario, name)
+
+
+def _fault(
+    scenario: Scenario, spec: FaultShape, target: str, at_s: float, duration_s: float | None, after: int | None
+) -> Fault:
+    kind = spec.kind
+    if kind == "partition":
+        return Partition(kind, target, at_s, duration_s, sets=partition_sets(scenario, spec.sets))
+    if kind == "slow":
+        return Slowdown(kind, target, at_s, duration_s, after, speed=_given(spec.speed, 1.0))
+    if kind == "clock_skew":
+        return ClockSkew(kind, target, at_s, duration_s, after, offset_s=spec.offset, drift=spec.drift)
+    if kind in MessageFault.kinds:
+        return MessageFault(
+            kind,
+            target,
+            at_s,
+            duration_s,
+            after,
+            probability=_given(spec.probability, 0.0),
+            messages=spec.messages,
+            behind=spec.behind,
+            delay_s=_given(spec.delay, REORDER_DELAY_S),
+        )
+    return Fault(kind, target, at_s, duration_s, after)
+
+
+def _random_times(seed: int, number: int, spec: RandomFaultSpec, target: str) -> list[tuple[float, float]]:
     """An alternating renewal process: exponential times without and with the fault, so that they never overlap."""
     rng = generator(seed, target, "random_faults", number)
     found = []
     at_s = rng.exponential(3600.0 / spec.rate_per_hour)
     while at_s < spec.until:
         duration_s = rng.exponential(spec.mean_duration)
-        found.append(Fault(spec.kind, target, float(at_s), float(duration_s)))
+        found.append((float(at_s), float(duration_s)))
         at_s += duration_s + rng.exponential(3600.0 / spec.rate_per_hour)
     return found

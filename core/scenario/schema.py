@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.scenario import checks
-from core.scenario.kinds import Choice, Component, Flag, Number, Options, Text, Whole
-from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS, PARTITIONS
+from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
+from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, FAULTS, MESSAGES, MODELS, PARTITIONS
 from core.scenario.units import (
     Ambient,
     Bytes,
     BytesPerSecond,
     CelsiusOrNull,
+    DelayOrNull,
     FlopsPerSecond,
     Fraction,
     FractionBelowOne,
@@ -27,8 +28,12 @@ from core.scenario.units import (
     FractionSpan,
     Joules,
     PositiveSeconds,
+    ProbabilityOrNull,
     Seconds,
     SecondsOrForGood,
+    SecondsOrNull,
+    SignedSeconds,
+    SpeedOrNull,
     Watts,
 )
 
@@ -41,7 +46,7 @@ _NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _ or -", _NAME, maximum=64)]
 Words: TypeAlias = Annotated[str, Text("text")]
 Bool: TypeAlias = Annotated[bool, Flag()]
-FaultKind: TypeAlias = Annotated[Literal["link_down", "crash"], Choice("link_down", "crash")]
+FaultKind: TypeAlias = Annotated[str, Choice(*FAULTS)]
 
 
 class Section(BaseModel):
@@ -203,20 +208,59 @@ class Network(Section):
     max_message: Bytes = Field(1 << 28, description="Largest message, bytes; larger ones are refused.")
 
 
-class FaultSpec(Section):
-    """Something that goes wrong at a given time."""
+class FaultShape(Section):
+    """What goes wrong, with the keys that only some kinds have; docs/faults.md tells what each does in which world."""
 
-    kind: FaultKind = Field(description="link_down: messages wait; crash: the device loses its state and work.")
-    target: Name = Field(description="An actor (coordinator, evaluator, NAME-0, …), or a group for all of its devices.")
-    at: Seconds = Field(description="When, s of the study.")
+    kind: FaultKind = Field(
+        description="link_down: messages wait; crash: a device loses state and work; battery_pulled: the same, and it "
+        "does not charge; slow: it computes more slowly; partition: sets of actors cannot reach each other; lost, "
+        "duplicated, reordered: messages of a device's link are; clock_skew: its actor sees a wrong time; disk_full: "
+        "what its actor records waits."
+    )
+    probability: ProbabilityOrNull = Field(
+        None, description="Of lost, duplicated and reordered: how likely each message is struck."
+    )
+    messages: Annotated[tuple[str, ...], Choices(*MESSAGES)] = Field(
+        (), description="Of lost, duplicated and reordered: the types of messages that may be struck. []: all."
+    )
+    behind: Annotated[int | None, Whole(1, 1_000_000, or_null="the delay alone counts")] = Field(
+        None, description="Of reordered: later messages of the same stream that overtake the one that is struck."
+    )
+    delay: DelayOrNull = Field(None, description="Of reordered: how long the one that is struck waits at most, s.")
+    speed: SpeedOrNull = Field(None, description="Of slow: the share of its speed that the device has left.")
+    offset: SignedSeconds = Field(
+        0.0, description="Of clock_skew: how far the clock is ahead at once, s; below 0: behind."
+    )
+    drift: Annotated[float, Number(-0.9, 9)] = Field(
+        0.0, description="Of clock_skew: seconds that the clock gains in a second; below 0: loses."
+    )
+    sets: tuple[tuple[Name, ...], ...] = Field(
+        (),
+        description="Of partition: lists of actors, groups and regions that cannot reach those of the other lists; of "
+        "one list: all who are not in it. Who is in none reaches all.",
+    )
+
+
+class FaultSpec(FaultShape):
+    """Something that goes wrong at a given time, or after so many messages."""
+
+    target: Name | None = Field(
+        None,
+        description="An actor (coordinator, evaluator, NAME-0, …), or a group for all its devices; none of partition.",
+    )
+    at: SecondsOrNull = Field(None, description="When, s of the study.")
+    after_messages: Annotated[int | None, Whole(1, 1_000_000_000, or_null="it begins at its time")] = Field(
+        None, description="In place of a time: when so many messages have come to the target."
+    )
     duration: SecondsOrForGood = Field(None, description="How long, s; null: for good.")
 
 
-class RandomFaultSpec(Section):
+class RandomFaultSpec(FaultShape):
     """Things that go wrong at random times, drawn from the seed: exponential times to the next fault and to its end."""
 
-    kind: FaultKind = Field(description="link_down or crash.")
-    targets: Name = Field(description="The group whose devices it strikes, each on its own.")
+    targets: Name | None = Field(
+        None, description="The group whose devices it strikes, each on its own; none of partition."
+    )
     rate_per_hour: Annotated[float, Number(above=0, maximum=3600)] = Field(
         description="Mean number of faults in an hour without one, for each device."
     )

@@ -204,6 +204,16 @@ PositiveSeconds: TypeAlias = Annotated[float, _time(Number(above=0, maximum=LONG
 SecondsOrForGood: TypeAlias = Annotated[
     float | None, Quantity("a time", "s", TIME, "30 s", Number(above=0, maximum=LONGEST_S), or_null="for good")
 ]
+#: s; null: at no given time.
+SecondsOrNull: TypeAlias = Annotated[
+    float | None, Quantity("a time", "s", TIME, "30 s", Number(0, LONGEST_S), or_null="at no given time")
+]
+#: s, above 0; null: 10 s.
+DelayOrNull: TypeAlias = Annotated[
+    float | None, Quantity("a time", "s", TIME, "30 s", Number(above=0, maximum=LONGEST_S), or_null="10 s")
+]
+#: s, of either sign.
+SignedSeconds: TypeAlias = Annotated[float, _time(Number(-LONGEST_S, LONGEST_S))]
 BytesPerSecond: TypeAlias = Annotated[
     float, Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(above=0, maximum=1e15))
 ]
@@ -216,6 +226,16 @@ Fraction: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Nu
 #: 0 to 1; null: no limit.
 FractionOrNull: TypeAlias = Annotated[
     float | None, Quantity("a share", "", SHARE, "20 %", Number(0, 1), or_null="not asked for")
+]
+#: 0 to 1; null where there is none.
+ProbabilityOrNull: TypeAlias = Annotated[
+    float | None,
+    Quantity("a probability", "", SHARE, "20 %", Number(0, 1), or_null="for kinds that strike no messages"),
+]
+#: Above 0, up to 1; null where there is none.
+SpeedOrNull: TypeAlias = Annotated[
+    float | None,
+    Quantity("a share", "", SHARE, "20 %", Number(above=0, maximum=1), or_null="for kinds other than slow"),
 ]
 #: 0 up to, but below 1.
 FractionBelowOne: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, below=1))]

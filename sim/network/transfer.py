@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Transfer:
     """One bulk message between two nodes."""
 
-    __slots__ = ("legs", "message", "receiver", "sender", "sent_s", "size_bytes")
+    __slots__ = ("down_bytes", "legs", "message", "paused", "receiver", "sender", "sent_s", "size_bytes", "up_bytes")
 
     def __init__(self, sender: Node, receiver: Node, message: Message, size_bytes: int, sent_s: float) -> None:
         self.sender = sender
@@ -31,6 +31,10 @@ class Transfer:
         self.size_bytes = size_bytes
         self.sent_s = sent_s
         self.legs = 2
+        #: Bytes that had passed each of the two links when it was paused; None once all have.
+        self.up_bytes: float | None = 0.0
+        self.down_bytes: float | None = 0.0
+        self.paused = False
 
     def begin(self) -> None:
         """Start to move."""
@@ -38,14 +42,41 @@ class Transfer:
         if receiver.incoming is None:
             receiver.incoming = {}
         receiver.incoming[self] = None
-        self.sender.uplink.begin(self, self.size_bytes)
-        receiver.downlink.begin(self, self.size_bytes)
+        self._move()
+
+    def _move(self) -> None:
+        if self.up_bytes is not None:
+            self.sender.uplink.begin(self, self.size_bytes - self.up_bytes)
+        if self.down_bytes is not None:
+            self.receiver.downlink.begin(self, self.size_bytes - self.down_bytes)
+
+    def pause(self) -> None:
+        """Stand still, and take up no share of a link."""
+        if self.begun and not self.paused:
+            self.paused = True
+            self._halt()
+
+    def resume(self) -> None:
+        """Go on where it was paused."""
+        if self.paused:
+            self.paused = False
+            self._move()
+
+    def _halt(self) -> None:
+        up, down = self.sender.uplink.abort(self), self.receiver.downlink.abort(self)
+        if up is not None and self.up_bytes is not None:
+            self.up_bytes += up
+        if down is not None and self.down_bytes is not None:
+            self.down_bytes += down
 
     def leg_ended(self, link: SharedLink) -> None:
         """One of the two links has passed it all."""
         self.legs -= 1
         if link is self.sender.uplink:
+            self.up_bytes = None
             self.sender.count_sent(self.size_bytes)
+        else:
+            self.down_bytes = None
         if self.legs == 0:
             sender, receiver = self.sender, self.receiver
             self._out_of_sight()
@@ -57,13 +88,15 @@ class Transfer:
     def abort(self, reason: str) -> None:
         """It will not arrive; what had passed a link has cost its energy."""
         sender, receiver = self.sender, self.receiver
-        sent, received = sender.uplink.abort(self), receiver.downlink.abort(self)
-        if sent is not None:
-            sender.count_sent(int(sent))
-        # The receiver cannot have got more than was sent, however fast its own link is.
-        arrived = min(self.size_bytes if passed is None else int(passed) for passed in (sent, received))
+        self._halt()
+        sent, received = self.up_bytes, self.down_bytes
         if self.begun:
-            receiver.count_received(arrived)
+            if sent is not None:
+                sender.count_sent(int(sent))
+            # The receiver cannot have got more than was sent, however fast its own link is.
+            receiver.count_received(
+                min(self.size_bytes if passed is None else int(passed) for passed in (sent, received))
+            )
         self._out_of_sight()
         sender.world.undelivered(sender.name, receiver.name, type(self.message), self.size_bytes, reason)
 
@@ -110,6 +143,18 @@ class Channels:
         else:
             del self._queues[receiver]
             self._done(receiver)
+
+    def pause(self, separated: Callable[[str], bool]) -> None:
+        """Let nothing move to the receivers of which `separated` is true."""
+        for receiver, queue in self._queues.items():
+            if separated(receiver.name):
+                queue[0].pause()
+
+    def resume(self, separated: Callable[[str], bool]) -> None:
+        """Let what was paused move again, but to receivers of which `separated` is still true."""
+        for receiver, queue in self._queues.items():
+            if not separated(receiver.name):
+                queue[0].resume()
 
     def behind(self, receiver: Node, call: Callable[[], None]) -> None:
         """Call when all that moves or waits for `receiver` has left, now if nothing does."""

@@ -95,7 +95,17 @@ def test_a_report_is_one_file_that_needs_no_network(reports: dict[str, str], nam
 
 def test_a_report_shows_all_that_it_should(runs: dict[str, Path], reports: dict[str, str]) -> None:
     text = reports["drops"]
-    keys = ("learning", "timeline", "overview", "durations", "spending", "energy", "batteries", "temperatures")
+    keys = (
+        "learning",
+        "timeline",
+        "overview",
+        "faults",
+        "durations",
+        "spending",
+        "energy",
+        "batteries",
+        "temperatures",
+    )
     assert [key for key in keys if f'<figure id="{key}">' not in text] == []
     assert text.count('role="img"') == len(keys)
     words = " ".join(Page(text).words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from core.actor import Actor, Context
-from core.deployment import Deployment, Placement
+from core.deployment import Deployment, Placement, Slowdown
 from core.devices import Work, link, profile
 from core.records import DeviceRow, EnergyRow, JobRow, Row
 from real_runtime import host
@@ -63,3 +64,32 @@ def test_a_run_on_the_host_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert [row.event for row in rows(records, DeviceRow)] == ["start", "job_start", "job_end", "end"]
     assert rows(records, EnergyRow) == []
+
+
+def test_a_slow_host_rests_after_what_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes 50 ms or more takes four times as long, whatever else the machine does."""
+
+    class Nap:
+        name = "nap"
+
+        def work(self, *arguments: Any) -> Work:
+            return Work(flops=1.0, bytes=0.0, steps=1)
+
+    monkeypatch.setattr(Processor, "_run", lambda self, function, arguments: time.sleep(0.05))
+
+    class Main(Actor):
+        async def run(self, ctx: Context) -> None:
+            await ctx.compute(Nap())
+
+    placement = Placement("main", Main, profile("phone_mid"), link("wifi_home"))
+    records = run_real(
+        Deployment(
+            placements=(placement,),
+            main="main",
+            messages=(),
+            device_mode="host",
+            faults=(Slowdown("slow", "main", 0.0, speed=0.25),),
+        )
+    )
+    (job,) = rows(records, JobRow)
+    assert job.seconds >= 4 * 0.05

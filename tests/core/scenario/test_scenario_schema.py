@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from core import roles
 from core.data import PARTITIONS as DEALT
 from core.data import dataset, datasets
 from core.learning import fedavg
@@ -33,6 +34,7 @@ def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
         parameters = inspect.signature(getattr(zoo, name)).parameters
         assert set(options) == set(parameters) - {"input_shape", "classes"}
     assert set(names.PARTITIONS) == set(DEALT)
+    assert tuple(kind.__name__ for kind in roles.MESSAGES) == names.MESSAGES
     assert set(names.DATASETS) == set(datasets())
     for name, facts in names.DATASETS.items():
         found = dataset(name)

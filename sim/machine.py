@@ -1,0 +1,217 @@
+"""The device under an actor in the simulated world: its jobs, its own events, the energy of its bytes, its records.
+
+Bytes are counted by plain attributes of the node, which the engine's fast path adds to, and become energy when a parcel
+of them is full.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from core.actor import DeviceFailed
+from core.deployment import Placement
+from core.devices import (
+    BatteryEmpty,
+    BatteryFull,
+    Device,
+    DeviceOff,
+    Effect,
+    JobDone,
+    JobLost,
+    ThrottleChanged,
+    Work,
+)
+from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
+from sim.cell import Computation
+
+if TYPE_CHECKING:
+    from sim.task import Task
+    from sim.world import World
+
+#: Events of the device that are recorded as they come; what turns it on or off is recorded with that.
+_EVENTS: dict[type[Effect], str] = {
+    BatteryEmpty: "battery_empty",
+    BatteryFull: "battery_full",
+    ThrottleChanged: "throttle",
+}
+
+
+class Machine:
+    """One device in its world; a node is a machine with a link and an actor."""
+
+    __slots__ = (
+        "_device",
+        "armed_s",
+        "env",
+        "generation",
+        "jobs",
+        "name",
+        "parcel_bytes",
+        "placement",
+        "received_bytes",
+        "sent_bytes",
+        "world",
+    )
+
+    def __init__(self, world: World, placement: Placement) -> None:
+        self.world = world
+        self.env = world.env
+        self.name = placement.name
+        self.placement = placement
+        #: Bytes since the device last counted its energy; it gets to know them through `device`.
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._device = Device(
+            placement.profile,
+            now=world.env._now,
+            link_kind=placement.link.kind,
+            battery_level=placement.battery_level,
+            charging=placement.charging,
+            ambient_c=placement.ambient_c,
+            speed=placement.speed,
+        )
+        self.parcel_bytes = self._device.radio_parcel_bytes
+        self.generation = 0
+        self.armed_s = inf
+        #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
+        self.jobs: dict[int, tuple[Task | None, str]] = {}
+
+    @property
+    def device(self) -> Device:
+        """The device, with all bytes counted so far; after a call that changes it, `take_counts` and `arm` follow."""
+        device = self._device
+        device.sent_bytes, device.received_bytes = self.sent_bytes, self.received_bytes
+        return device
+
+    def count_sent(self, size_bytes: int) -> None:
+        """Bytes have left through the radio."""
+        self.sent_bytes += size_bytes
+        if self.sent_bytes >= self.parcel_bytes:
+            self.settle()
+
+    def count_received(self, size_bytes: int) -> None:
+        """Bytes have come through the radio."""
+        self.received_bytes += size_bytes
+        if self.received_bytes >= self.parcel_bytes:
+            self.settle()
+
+    def arm(self) -> None:
+        """See to it that the device's next event happens."""
+        at = self._device.next_timer()
+        if at != self.armed_s:
+            if self.armed_s < inf:
+                self.generation += 1
+                self.env.forget_timer()
+            self.armed_s = at
+            if at < inf:
+                self.env.set_timer(max(at, self.env._now), self, self.generation)
+
+    def take_counts(self) -> None:
+        """After a call that has changed the device: bytes that it has made energy of do not count again."""
+        self.sent_bytes, self.received_bytes = self._device.sent_bytes, self._device.received_bytes
+
+    def settle(self) -> None:
+        """Let the device count its energy up to now."""
+        self.device.settle(self.env._now)
+        self.take_counts()
+        self.arm()
+
+    def fire(self) -> None:
+        """The device's next event is due."""
+        self.generation += 1
+        self.armed_s = inf
+        self.apply(self.device.on_timer(self.env._now))
+
+    def submit(self, task: Task, function: str, work: Work) -> int:
+        """Queue a job for a task of the actor; raises `DeviceFailed` if the device is off."""
+        job = self.world.next_job()
+        try:
+            self.device.submit(self.env._now, job, work)
+        except DeviceOff as error:
+            raise DeviceFailed(str(error)) from None
+        finally:
+            self.take_counts()
+            self.arm()
+        self.jobs[job] = (task, function)
+        self.note("job_start")
+        return job
+
+    def cancel(self, job: int) -> None:
+        """Stop a job whose task does not wait for it any more."""
+        if job in self.jobs:
+            self.jobs[job] = (None, self.jobs[job][1])
+            self.apply(self.device.cancel(self.env._now, job))
+
+    def apply(self, effects: list[Effect]) -> None:
+        """Carry out what the device says has happened, and arm its next event."""
+        self.take_counts()
+        # That the device went off comes last: it may end the run, and the jobs it has lost are to be recorded.
+        for effect in sorted(effects, key=lambda effect: isinstance(effect, BatteryEmpty)):
+            if isinstance(effect, JobDone | JobLost):
+                self._job_ended(effect)
+            else:
+                if type(effect) in _EVENTS:
+                    self.note(_EVENTS[type(effect)])
+                self.happened(effect)
+        self.arm()
+
+    def _job_ended(self, effect: JobDone | JobLost) -> None:
+        task, function = self.jobs.pop(effect.job)
+        self.world.record(
+            self.name,
+            JobRow(
+                function=function,
+                started_s=self.env._now if effect.started_s is None else effect.started_s,
+                seconds=effect.seconds,
+                flops=effect.work.flops * effect.work.steps,
+                steps=effect.work.steps,
+                joules=effect.joules,
+                outcome="done" if isinstance(effect, JobDone) else effect.reason,
+            ),
+        )
+        self.note("job_end")
+        # Who waits for a job that is lost is killed with its device.
+        if isinstance(effect, JobDone) and task is not None and isinstance(task.waiting, Computation):
+            task.waiting.ended(task)
+
+    def note(self, event: str) -> None:
+        """Record the device's state at an event."""
+        reading = self.device.reading(self.env._now)
+        self.world.record(
+            self.name,
+            DeviceRow(
+                event=event,
+                battery_level=reading.battery_level,
+                soc_temperature_c=reading.soc_temperature_c,
+                case_temperature_c=reading.case_temperature_c,
+                speed=reading.speed,
+                charging=reading.charging,
+            ),
+        )
+
+    def introduce(self) -> None:
+        """Record where the actor lives and how its device begins."""
+        placement = self.placement
+        battery = placement.profile.battery
+        self.world.record(
+            self.name,
+            PlacementRow(
+                profile=placement.profile.name,
+                link=placement.link.name,
+                region=placement.region,
+                battery_j=None if battery is None else battery.energy_j,
+            ),
+        )
+        self.note("start")
+
+    def close(self) -> None:
+        """The run is over: settle, and record the energy."""
+        self.settle()
+        self.note("end")
+        for component, joules in self.device.energy_j(self.env._now).items():
+            self.world.record(self.name, EnergyRow(component=component, joules=joules))
+
+    def happened(self, effect: Effect) -> None:
+        """The device says that something has happened, which has been recorded."""
+        raise NotImplementedError
