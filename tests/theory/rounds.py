@@ -137,3 +137,15 @@ def weighted(p: Sequence[float], w: Sequence[float], c: Sequence[float]) -> floa
 def contraction(a: float, rate: float, steps: int) -> float:
     """The share of the way to its own optimum that a client goes in so many steps: 1 − (1 − η a)^E."""
     return 1 - (1 - rate * a) ** steps
+
+
+def fixed_point_of(algorithm: Algorithm, shards: Sequence[Shard], epochs: Any, rate: float, rounds: int = 1) -> float:
+    """Where a round leaves a scalar model: on quadratics it maps x to α x + β, which two starts tell apart.
+
+    `rounds` are made from each start, for a map that contracts little in one.
+    """
+    low, high = (
+        federated(algorithm, shards, rounds, epochs, rate, start=ArrayDict({"x": np.float32(x)})).x for x in (-4.0, 4.0)
+    )
+    slope, middle = (high - low) / 8, (high + low) / 2
+    return middle / (1 - slope)
