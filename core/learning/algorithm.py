@@ -28,8 +28,8 @@ from core.wire import Payload, Spec
 
 #: Groups of the server, in the order in which functions take them.
 SERVER: Final = ("params", "shared", "kept")
-#: Largest element of an update that `core.aggregation.exact_mean` takes.
-MAX_CHANGE: Final = 1024.0
+#: Largest Euclidean norm of an update's array that `core.aggregation.exact_mean` takes.
+MAX_NORM: Final = 1024.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +114,13 @@ def in_order(server: Mapping[str, Payload]) -> tuple[Payload, ...]:
 
 def sound(update: Arrays, before: Arrays, after: Arrays) -> dict[str, jax.Array]:
     """A client's state after its training, or that before it if the update is not one that an exact mean takes."""
-    taken = functools.reduce(jnp.logical_and, (jnp.all(jnp.abs(array) <= MAX_CHANGE) for array in update.values()))
-    finite = functools.reduce(jnp.logical_and, (jnp.all(jnp.isfinite(array)) for array in after.values()))
-    return {name: jnp.where(taken & finite, after[name], array) for name, array in before.items()}
+    taken = jnp.bool_(True)
+    for array in update.values():
+        flat = array.astype(jnp.float32).reshape(-1)
+        taken &= jnp.dot(flat, flat) <= jnp.float32(MAX_NORM * MAX_NORM)
+    for array in after.values():
+        taken &= jnp.all(jnp.isfinite(array))
+    return {name: jnp.where(taken, after[name], array) for name, array in before.items()}
 
 
 # Groups within a group: an update may hold more than the model's change.
