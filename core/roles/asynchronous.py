@@ -1,9 +1,10 @@
 """Coordinates asynchronous training: clients train all the time, a new model is made of every few results.
 
 As in FedBuff (Nguyen et al., AISTATS 2022, Algorithm 1): a constant number of clients is kept training; who has
-answered, or did not within the deadline, is replaced by another one drawn at random; `buffer` results make a new
-version of the model. Staleness is the number of versions since the one that a client was sent. What the records call a
-round is the time between two versions; a client may be selected in one and answer in a later one.
+answered, or did not within the deadline, is replaced by another one drawn at random (who gave nothing usable is not
+asked again before the next version, which is given up when nobody is left to ask); `buffer` results make a new
+version of the model. Staleness is the number of versions since the one that a client was sent. What the records call
+a round is the time between two versions; a client may be selected in one and answer in a later one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class AsyncCoordinator(Job):
         #: Those who could be asked, and where in the list they stand.
         self.idle: list[str] = []
         self.places: dict[str, int] = {}
-        #: Those who declined since the last version; they are not asked again before the next.
+        #: Those who gave no usable result since the last version; they are not asked again before the next.
         self.resting: list[str] = []
         self.requests = 0
         self.version = 0
@@ -138,18 +139,18 @@ class AsyncCoordinator(Job):
 
     def _decide(self, ctx: Context, tally: Tally, client: str, event: str, detail: str) -> None:
         del self.training[client]
-        if event == "declined":
-            self.resting.append(client)
-        else:
+        if event == "accepted":
             self._stand_by(client)
+        else:
+            self.resting.append(client)
         self._decided(ctx, tally, client, event, detail)
 
     def _drop(self, ctx: Context, tally: Tally | None, client: str, why: str) -> None:
         if tally is not None and client in self.training:
             self._decide(ctx, tally, client, "lost", why)
-        if client in self.pool:
+        elif client in self.pool:
             self._stand_by(client)
-        else:
+        if client not in self.pool:
             self._leave_list(client)
 
     def _note(self, ctx: Context, tally: Tally | None, message: Message) -> None:
