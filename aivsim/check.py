@@ -17,15 +17,25 @@ import numpy as np
 from aivsim import show
 from aivsim.errors import InputWrong
 from analysis import units
-from core.compute import Shard
+from core.compute import Evaluator, Shard
 from core.devices import Work
-from core.roles.messages import EvaluateRequest, EvaluateResult, Join, TrainAccepted, TrainRequest, TrainResult
+from core.learning.algorithm import present
+from core.roles.messages import (
+    ClientEvaluateRequest,
+    ClientEvaluateResult,
+    EvaluateRequest,
+    EvaluateResult,
+    Join,
+    TrainAccepted,
+    TrainRequest,
+    TrainResult,
+)
 from core.roles.messages import Requirements as Asked
 from core.scenario import Scenario, resolve
 from core.scenario.build import Study, study
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.schema import Group, Station
-from core.wire import ArrayDict, frame_size
+from core.wire import ArrayDict, Payload, frame_size
 
 
 class Cost(NamedTuple):
@@ -98,8 +108,12 @@ def _learning(scenario: Scenario, built: Study) -> None:
     steps = (
         f"{training.local_epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}"
     )
+    buffer = built.algorithm.buffer
     rounds = (
-        f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} "
+        f"{units.count(training.rounds)} versions of the model, each of {units.count(buffer)} results; "
+        f"{units.count(most)} of {units.count(scenario.device_count)} clients train at a time"
+        if buffer is not None
+        else f"{units.count(training.rounds)}; each asks {units.count(asked)} of {units.count(scenario.device_count)} "
         f"clients, ends with {units.count(most)} results or after {units.duration(training.deadline)}, "
         f"counts with {units.count(training.min_participants)}"
     )
@@ -123,20 +137,28 @@ def _faults(scenario: Scenario) -> str:
     return ", ".join(f"{count} × {kind}" for kind, count in sorted(counted.items())) or "none"
 
 
-def _parameters(built: Study) -> ArrayDict:
-    return ArrayDict({name: np.zeros(spec.shape, spec.dtype) for name, spec in built.model.spec.items()})
+def _parameters(built: Study) -> Payload:
+    return Evaluator().submit(built.algorithm.init, ((0, 0),))["params"]
 
 
 def _cost(scenario: Scenario, built: Study, group: Group, shard: Shard) -> Cost:
     """What a round costs a client of a group that has the examples of `shard`."""
-    training = scenario.training
-    params, number, client = _parameters(built), training.rounds, f"{group.name}-{group.count - 1}"
-    arguments = (training.local_epochs, training.learning_rate, (0, 0))
-    work = built.algorithm.local_update.work(params, shard, *arguments)
+    training, algorithm = scenario.training, built.algorithm
+    number, client = training.rounds, f"{group.name}-{group.count - 1}"
+    # Nobody looks, so that nothing is computed: shapes and sizes are known before.
+    evaluator = Evaluator()
+    server = evaluator.submit(algorithm.init, ((0, 0),))
+    params, shared = server["params"], server.get("shared")
+    state = None if algorithm.enter is None else evaluator.submit(algorithm.enter, (params, (0, 0)))["state"]
+    groups = present(params, shared, state)
+    arguments = (*groups, shard, training.local_epochs, training.learning_rate, (0, 0))
+    work = algorithm.local_update.work(*arguments)
+    outcome = evaluator.submit(algorithm.local_update, arguments)
     request = TrainRequest(
         sender=COORDINATOR,
         round=number,
         params=params,
+        shared=shared,
         epochs=training.local_epochs,
         learning_rate=training.learning_rate,
         requirements=Asked(),
@@ -148,8 +170,9 @@ def _cost(scenario: Scenario, built: Study, group: Group, shard: Shard) -> Cost:
         examples=shard.count,
         steps=work.steps,
         seconds=1.5,
-        update=params,
-        metrics=_scores("loss"),
+        state_bytes=0 if state is None else state.nbytes,
+        update=outcome["update"],
+        metrics=outcome["metrics"],
     )
     down_bytes = frame_size(client, request)
     up_bytes = frame_size(COORDINATOR, accepted) + frame_size(COORDINATOR, result)
@@ -175,6 +198,16 @@ def _evaluation_bytes(built: Study) -> int:
     asked = EvaluateRequest(sender=COORDINATOR, round=number, params=_parameters(built))
     told = EvaluateResult(sender=EVALUATOR, round=number, examples=test, metrics=_scores("accuracy", "loss"))
     return frame_size(EVALUATOR, asked) + frame_size(COORDINATOR, told)
+
+
+def _client_evaluation_bytes(built: Study) -> int:
+    """Bytes of the frames of one evaluation by all clients."""
+    scenario, algorithm, scores = built.scenario, built.algorithm, _scores("accuracy", "loss")
+    number, client = scenario.training.rounds, scenario.device_names[-1]
+    asked = ClientEvaluateRequest(sender=COORDINATOR, round=number, params=_parameters(built), requirements=Asked())
+    own = None if algorithm.personal is None else scores
+    told = ClientEvaluateResult(sender=client, round=number, examples=100, metrics=scores, personal=own)
+    return scenario.device_count * (frame_size(client, asked) + frame_size(COORDINATOR, told))
 
 
 def _rounds(scenario: Scenario, built: Study) -> float:
@@ -210,15 +243,19 @@ def _rounds(scenario: Scenario, built: Study) -> float:
 
 def _traffic(scenario: Scenario, built: Study, costs: Mapping[str, Cost]) -> None:
     """Messages and bytes of the study, if every round ends with all the results that it wants."""
-    training, wanted, clients = scenario.training, scenario.max_participants, scenario.device_count
+    training, clients = scenario.training, scenario.device_count
+    wanted = built.algorithm.buffer or scenario.max_participants
     total = sum(group.count * (costs[group.name].down_bytes + costs[group.name].up_bytes) for group in scenario.devices)
     round_bytes = wanted * total / clients
     evaluations = 0 if scenario.evaluator is None else -(-training.rounds // training.eval_every)
-    messages = clients + 3 * wanted * training.rounds + 2 * evaluations
+    every = training.eval_clients_every
+    own = 0 if every is None else -(-training.rounds // every)
+    messages = clients + 3 * wanted * training.rounds + 2 * evaluations + 2 * own * clients
     study_bytes = training.rounds * round_bytes + clients * frame_size(COORDINATOR, Join(sender="client", examples=100))
     study_bytes += evaluations * _evaluation_bytes(built) if evaluations else 0
+    study_bytes += own * _client_evaluation_bytes(built) if own else 0
     click.echo(
-        f"\nWith {units.count(wanted)} clients in each round, {units.text(round_bytes, 'B')} a round; "
+        f"\nWith {units.count(wanted)} results in each round, {units.text(round_bytes, 'B')} a round; "
         f"the study has about {units.count(messages)} messages and {units.text(study_bytes, 'B')}."
     )
 

@@ -125,11 +125,11 @@ def _partitions() -> None:
 
 
 def _algorithms() -> None:
-    from core import learning
-    from core.scenario.names import ALGORITHMS
+    from core.learning import catalogue
 
-    docs = {name: (getattr(learning, name).__doc__ or "").partition(". ")[0] + "." for name in ALGORITHMS}
-    _described("algorithm", docs)
+    rows = [(found.name, found.about, found.paper, found.sends, found.keeps) for found in catalogue()]
+    show.table(("algorithm", "description", "paper", "what is sent", "a client keeps"), rows)
+    click.echo("\n`docs/learning.md` has equations, options and deviations.")
 
 
 def _scenarios() -> None:

@@ -19,14 +19,14 @@ PARTITIONS = ("writer", "iid", "dirichlet")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Federation:
-    """Who has which examples. `train[k]`: the rows that client k trains on; `test`: those held out, of all clients.
+    """Who has which examples. `train[k]`: the rows that client k trains on, `held_out[k]`: those that it does not.
 
     `names[k]` is the client's name; `description` one sentence about the data and the split.
     """
 
     data: Dataset
     train: tuple[Indices, ...]
-    test: Indices
+    held_out: tuple[Indices, ...]
     names: tuple[str, ...]
     description: str
 
@@ -42,6 +42,11 @@ class Federation:
     def examples(self) -> int:
         """Training examples of all clients together: the bound of the total weight of a round."""
         return sum(len(part) for part in self.train)
+
+    @functools.cached_property
+    def test(self) -> Indices:
+        """The rows held out, of all clients, in their order."""
+        return np.concatenate(self.held_out)
 
     @functools.cached_property
     def rows(self) -> Rows:
@@ -63,6 +68,18 @@ class Federation:
     def own_test_shard(self) -> Shard:
         """The pooled held-out examples in a data set that holds nothing else."""
         return Shard(*self._own(self.test, max(1, len(self.test))))
+
+    @property
+    def _held_out_capacity(self) -> int:
+        return max(1, *(len(part) for part in self.held_out))
+
+    def held_out_shard(self, client: int) -> Shard:
+        """A client's held-out examples as rows of the whole data set."""
+        return Shard(self.rows, self.held_out[client], self._held_out_capacity)
+
+    def own_held_out_shard(self, client: int) -> Shard:
+        """A client's held-out examples in a data set that holds nothing else."""
+        return Shard(*self._own(self.held_out[client], self._held_out_capacity), self._held_out_capacity)
 
     def _own(self, indices: Indices, capacity: int) -> tuple[Rows, npt.NDArray[np.int32]]:
         # Padded, so that the nodes of all clients compile one and the same program.
@@ -123,7 +140,7 @@ def federation(
     return Federation(
         data=data,
         train=tuple(train for train, _ in split),
-        test=np.concatenate([test for _, test in split]),
+        held_out=tuple(test for _, test in split),
         names=tuple(f"{noun}-{k:0{width}d}" for k in range(len(parts))),
         description=f"{data.description}; {len(parts)} clients, {how}, {test_fraction:.0%} of each held out",
     )

@@ -6,20 +6,27 @@ masked, so that its loss is the mean over the examples it has. Trip counts are d
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
 from core.compute import ShardView
-from core.compute.function import Arrays
+from core.compute.cost import Cost, count
+from core.compute.function import Arrays, ShardKind, abstract
 from core.models import Model
 
-Optimizer = Callable[[jax.Array], optax.GradientTransformation]
-Job = Callable[..., dict[str, dict[str, jax.Array]]]
+Optimizer: TypeAlias = Callable[[jax.Array], optax.GradientTransformation]
+Job: TypeAlias = Callable[..., dict[str, dict[str, jax.Array]]]
+#: Examples, labels and mask (float32, 1 for a real example).
+Batch: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+#: `(gradient, parameters now, what the job was given) -> gradient`, all shaped like the parameters.
+Correction: TypeAlias = Callable[[Arrays, Arrays, Any], Arrays]
 
 
 def _mixed(z: jax.Array) -> jax.Array:
@@ -47,7 +54,8 @@ def shuffled(index: jax.Array, count: jax.Array, words: jax.Array, epoch: jax.Ar
     return index[order]
 
 
-def _batches(count: jax.Array, batch_size: int) -> jax.Array:
+def batches_of(count: jax.Array, batch_size: int) -> jax.Array:
+    """Batches that `count` examples make, int32[]."""
     batches: jax.Array = (count + jnp.int32(batch_size - 1)) // jnp.int32(batch_size)
     return batches
 
@@ -57,12 +65,44 @@ def _padded(index: jax.Array, batch_size: int) -> jax.Array:
     return jnp.pad(index, (0, -index.shape[0] % batch_size))
 
 
-def _batch(shard: ShardView, order: jax.Array, i: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Examples, labels and mask (float32, 1 for a real example) of the i-th batch."""
+def _batch(shard: ShardView, order: jax.Array, i: jax.Array, batch_size: int) -> Batch:
+    """The i-th batch in this order of rows."""
     start = i * jnp.int32(batch_size)
     rows = lax.dynamic_slice(order, (start,), (batch_size,))
     mask = (start + jnp.arange(batch_size, dtype=jnp.int32) < shard.count).astype(jnp.float32)
     return shard.arrays["x"][rows], shard.arrays["y"][rows], mask
+
+
+def walk(
+    shard: ShardView,
+    batch_size: int,
+    epochs: jax.Array,
+    key: jax.Array,
+    carry: Any,
+    step: Callable[[Any, Batch], tuple[Any, jax.Array]],
+) -> tuple[Any, jax.Array]:
+    """`step(carry, batch) -> (carry, summed loss)` over all batches of all epochs, in the order that the key draws.
+
+    `key` are the two words of a key. Returns what is carried and the mean loss over the examples of the last epoch,
+    each before the step it takes part in; NaN if there was no step (no examples or no epochs).
+    """
+    steps = batches_of(shard.count, batch_size)
+
+    # One loop over the steps of all epochs: a loop inside a loop would copy the parameters once more.
+    def one(i: jax.Array, state: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, jax.Array, jax.Array]:
+        now, total, order = state
+        epoch, number = i // steps, i % steps
+        order, total = lax.cond(
+            number == 0,
+            lambda: (_padded(shuffled(shard.index, shard.count, key, epoch), batch_size), jnp.float32(0)),
+            lambda: (order, total),
+        )
+        now, loss = step(now, _batch(shard, order, number, batch_size))
+        return now, total + loss, order
+
+    initial = (carry, jnp.float32(jnp.nan), _padded(shard.index, batch_size))
+    carry, total, _ = lax.fori_loop(jnp.int32(0), epochs * steps, one, initial)
+    return carry, total / shard.count.astype(jnp.float32)
 
 
 def batch_gradient(
@@ -81,43 +121,102 @@ def batch_gradient(
     return gradient
 
 
-def local_training(model: Model, batch_size: int, optimizer: Optimizer) -> Job:
-    """`(params, shard, epochs, learning_rate, key) -> {"update", "metrics"}`.
+def whole_gradient(
+    model: Model, batch_size: int
+) -> Callable[[Arrays, ShardView], tuple[dict[str, jax.Array], jax.Array]]:
+    """`(params, shard) -> (gradient, loss)` of the mean over all examples, batch by batch.
 
-    The update is the difference of the parameters after and before. `loss` is the mean over the examples of the last
-    epoch, each before the step it takes part in; NaN if there was no step (no examples or no epochs).
+    Without examples the gradient is zero and the loss NaN.
     """
     gradient = batch_gradient(model, model.apply)
 
-    def local_update(
-        params: Arrays, shard: ShardView, epochs: jax.Array, learning_rate: jax.Array, key: jax.Array
-    ) -> dict[str, dict[str, jax.Array]]:
-        step_of = optimizer(learning_rate)
-        start = dict(params)
-        steps = _batches(shard.count, batch_size)
+    def whole(params: Arrays, shard: ShardView) -> tuple[dict[str, jax.Array], jax.Array]:
+        order = _padded(shard.index, batch_size)
 
-        # One loop over the steps of all epochs: a loop inside a loop would copy the parameters once more.
-        def step(i: jax.Array, state: tuple[Any, Any, jax.Array, jax.Array]) -> tuple[Any, Any, jax.Array, jax.Array]:
-            current, memory, total, order = state
-            epoch, number = i // steps, i % steps
-            order, total = lax.cond(
-                number == 0,
-                lambda: (
-                    _padded(shuffled(shard.index, shard.count, key, epoch), batch_size),
-                    jnp.float32(0),
-                ),
-                lambda: (order, total),
-            )
-            loss, grads = gradient(current, *_batch(shard, order, number, batch_size))
-            change, memory = step_of.update(grads, memory, current)
-            return optax.apply_updates(current, change), memory, total + loss, order
+        def step(i: jax.Array, state: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            total, summed = state
+            batch = _batch(shard, order, i, batch_size)
+            loss, grads = gradient(params, *batch)
+            return {name: total[name] + jnp.sum(batch[2]) * grads[name] for name in total}, summed + loss
 
-        initial = (start, step_of.init(start), jnp.float32(jnp.nan), _padded(shard.index, batch_size))
-        trained, _, total, _ = lax.fori_loop(jnp.int32(0), epochs * steps, step, initial)
-        update = {name: trained[name] - start[name] for name in start}
-        return {"update": update, "metrics": {"loss": total / shard.count.astype(jnp.float32)}}
+        zero = {name: jnp.zeros_like(array) for name, array in params.items()}
+        steps = batches_of(shard.count, batch_size)
+        total, summed = lax.fori_loop(jnp.int32(0), steps, step, (zero, jnp.float32(0)))
+        n = shard.count.astype(jnp.float32)
+        return {name: array / jnp.maximum(n, 1) for name, array in total.items()}, summed / n
 
-    return local_update
+    return whole
+
+
+def whole_loss(model: Model, batch_size: int) -> Callable[[Arrays, ShardView], jax.Array]:
+    """`(params, shard) ->` the mean loss over all examples; NaN without any."""
+
+    def whole(params: Arrays, shard: ShardView) -> jax.Array:
+        order = _padded(shard.index, batch_size)
+
+        def step(i: jax.Array, total: jax.Array) -> jax.Array:
+            x, y, mask = _batch(shard, order, i, batch_size)
+            return total + jnp.sum(model.loss(model.apply(params, x), y) * mask)
+
+        total: jax.Array = lax.fori_loop(jnp.int32(0), batches_of(shard.count, batch_size), step, jnp.float32(0))
+        return total / shard.count.astype(jnp.float32)
+
+    return whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How a client steps: minibatches, an optimizer, and what is done to the gradient before it gets there.
+
+    `given` is how many trees of the parameters' shape the correction is given, for the count of its cost.
+    """
+
+    model: Model
+    batch_size: int
+    optimizer: Optimizer
+    correct: Correction = lambda grads, current, given: grads
+    given: int = 0
+
+    def train(
+        self,
+        start: Arrays,
+        shard: ShardView,
+        epochs: jax.Array,
+        learning_rate: jax.Array,
+        key: jax.Array,
+        given: Any = (),
+    ) -> tuple[dict[str, jax.Array], jax.Array]:
+        """The parameters after training from `start`, and the loss as `walk` tells it."""
+        gradient = batch_gradient(self.model, self.model.apply)
+        step_of = self.optimizer(learning_rate)
+
+        def step(carry: Any, batch: Batch) -> tuple[Any, jax.Array]:
+            current, memory = carry
+            loss, grads = gradient(current, *batch)
+            change, memory = step_of.update(self.correct(grads, current, given), memory, current)
+            return (optax.apply_updates(current, change), memory), loss
+
+        first = dict(start)
+        (trained, _), loss = walk(shard, self.batch_size, epochs, key, (first, step_of.init(first)), step)
+        return trained, loss
+
+    def cost(self, kind: ShardKind) -> Cost:
+        """The reference step: forward, backward, correction and optimizer for one full minibatch."""
+        gradient = batch_gradient(self.model, self.model.reference)
+
+        def step(params: Any, memory: Any, given: Any, x: jax.Array, y: jax.Array, mask: jax.Array) -> Any:
+            loss, grads = gradient(params, x, y, mask)
+            change, memory = self.optimizer(jnp.float32(0)).update(self.correct(grads, params, given), memory, params)
+            return optax.apply_updates(params, change), memory, loss
+
+        params, *batch = batch_specs(self.model, self.batch_size, kind)
+        memory = jax.eval_shape(self.optimizer(jnp.float32(0)).init, params)
+        return count(step, params, memory, (params,) * self.given, *batch)
+
+
+def difference(after: Arrays, before: Arrays) -> dict[str, jax.Array]:
+    """An update: the parameters after training minus those before."""
+    return {name: after[name] - before[name] for name in before}
 
 
 def evaluation(model: Model, batch_size: int) -> Job:
@@ -133,9 +232,34 @@ def evaluation(model: Model, batch_size: int) -> Job:
             hits = (jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y).astype(jnp.float32)
             return right + jnp.sum(hits * mask), total + jnp.sum(model.loss(outputs, y) * mask)
 
-        steps = _batches(shard.count, batch_size)
+        steps = batches_of(shard.count, batch_size)
         right, total = lax.fori_loop(jnp.int32(0), steps, step, (jnp.float32(0), jnp.float32(0)))
         n = shard.count.astype(jnp.float32)
         return {"metrics": {"accuracy": right / n, "loss": total / n}}
 
     return evaluate
+
+
+# What it costs.
+
+
+def batch_specs(model: Model, batch_size: int, kind: ShardKind) -> tuple[Any, Any, Any, Any]:
+    """Parameters and one batch of such shards (x, y, mask), as shapes."""
+    x, y = (abstract((batch_size, *kind.spec[name].shape[1:]), kind.spec[name].dtype) for name in ("x", "y"))
+    return model.spec, x, y, abstract((batch_size,), np.float32)
+
+
+def gradient_cost(model: Model, batch_size: int, kind: ShardKind) -> Cost:
+    """Forward and backward of one full minibatch."""
+    return count(batch_gradient(model, model.reference), *batch_specs(model, batch_size, kind))
+
+
+def forward_cost(model: Model, batch_size: int, kind: ShardKind) -> Cost:
+    """Forward, accuracy and loss of one full minibatch."""
+
+    def step(params: Any, x: jax.Array, y: jax.Array, mask: jax.Array) -> Any:
+        outputs = model.reference(params, x)
+        hits = (jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y).astype(jnp.float32)
+        return jnp.sum(hits * mask), jnp.sum(model.loss(outputs, y) * mask)
+
+    return count(step, *batch_specs(model, batch_size, kind))

@@ -5,6 +5,7 @@ from core.records.merge import merge
 from core.records.model_file import load_model, model_sha256, save_model
 from core.records.rows import (
     TABLES,
+    ClientEvaluationRow,
     ClientRow,
     DeviceRow,
     EnergyRow,
@@ -29,6 +30,7 @@ from core.records.writer import RunWriter
 
 __all__ = [
     "TABLES",
+    "ClientEvaluationRow",
     "ClientRow",
     "DeviceRow",
     "EnergyRow",

@@ -61,7 +61,7 @@ class PlacementRow(Row, frozen=True, kw_only=True):
 
 
 class RoundRow(Row, frozen=True, kw_only=True):
-    """One round of a training job, recorded when it ends."""
+    """One round of a training job, recorded when it ends; of asynchronous training, the time between two models."""
 
     table: ClassVar[str] = "rounds"
     round: Annotated[int, Meta(description="Number, from 1.")]
@@ -105,8 +105,14 @@ class ClientRow(Row, frozen=True, kw_only=True):
     round: Annotated[int, Meta(description="Number of the round.")]
     client: Annotated[str, Meta(description="The actor that trained.")]
     examples: Annotated[int, Meta(description="Its training examples.")]
-    steps: Annotated[int, Meta(description="Optimiser steps it made.")]
+    steps: Annotated[int, Meta(description="Steps it made: batches that it went through, for training or otherwise.")]
     seconds: Annotated[float, Meta(description="How long it took, s of the study.")]
+    staleness: Annotated[
+        int, Meta(description="Versions of the model made since the one it was sent; 0 in synchronous training.")
+    ] = 0
+    state_bytes: Annotated[
+        int, Meta(description="Bytes that it keeps for the algorithm until it trains again, such as an own model.")
+    ] = 0
     loss: Annotated[float | Payload, Meta(description="Mean training loss; null if it was never computed.")]
 
 
@@ -116,6 +122,21 @@ class EvaluationRow(Row, frozen=True, kw_only=True):
     table: ClassVar[str] = "evaluations"
     round: Annotated[int, Meta(description="The round that made the model.")]
     examples: Annotated[int, Meta(description="Held-out examples.")]
+    accuracy: Annotated[float | Payload, Meta(description="Share classified rightly; null if never computed.")]
+    loss: Annotated[float | Payload, Meta(description="Mean loss; null if it was never computed.")]
+
+
+class ClientEvaluationRow(Row, frozen=True, kw_only=True):
+    """A model on the held-out examples of one client (`training.eval_clients_every`)."""
+
+    table: ClassVar[str] = "client_evaluations"
+    round: Annotated[int, Meta(description="The round that made the global model.")]
+    client: Annotated[str, Meta(description="The actor that evaluated.")]
+    model: Annotated[
+        str,
+        Meta(description="global, or personal (the client's own, if the algorithm gives it one and it has trained)."),
+    ]
+    examples: Annotated[int, Meta(description="Its held-out examples.")]
     accuracy: Annotated[float | Payload, Meta(description="Share classified rightly; null if never computed.")]
     loss: Annotated[float | Payload, Meta(description="Mean loss; null if it was never computed.")]
 
@@ -234,6 +255,7 @@ TABLES: dict[str, type[Row]] = {
         ParticipationRow,
         ClientRow,
         EvaluationRow,
+        ClientEvaluationRow,
         JobRow,
         DeviceRow,
         EnergyRow,

@@ -1,8 +1,10 @@
 """The actors of the system: who trains, who coordinates, who evaluates, and what they say to each other."""
 
-from core.roles.coordinator import Coordinator, TrainingPlan
+from core.roles.asynchronous import AsyncCoordinator
+from core.roles.coordinator import Coordinator
 from core.roles.evaluator import Evaluator
+from core.roles.job import TrainingPlan
 from core.roles.messages import MESSAGES, Requirements
 from core.roles.worker import Worker
 
-__all__ = ["MESSAGES", "Coordinator", "Evaluator", "Requirements", "TrainingPlan", "Worker"]
+__all__ = ["MESSAGES", "AsyncCoordinator", "Coordinator", "Evaluator", "Requirements", "TrainingPlan", "Worker"]

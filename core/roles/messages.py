@@ -26,10 +26,15 @@ class Join(Message, frozen=True, kw_only=True):
 
 
 class TrainRequest(Message, frozen=True, kw_only=True):
-    """Train the model on your own examples, if your device allows."""
+    """Train the model on your own examples, if your device allows.
+
+    `round` is its number; in asynchronous training, where a client may be asked twice for one version, the request's.
+    `shared` is what the algorithm's server sends beside the model, such as a control variate.
+    """
 
     round: int
     params: Payload
+    shared: Payload | None
     epochs: int
     learning_rate: float
     requirements: Requirements
@@ -49,18 +54,22 @@ class TrainDeclined(Message, frozen=True, kw_only=True):
 
 
 class TrainResult(Message, frozen=True, kw_only=True):
-    """A client's update (new minus old parameters) and what it says of its training."""
+    """A client's update (mostly new minus old parameters) and what it says of its training.
+
+    `state_bytes`: what it keeps for the algorithm until it trains again.
+    """
 
     round: int
     examples: int
     steps: int
     seconds: float
+    state_bytes: int
     update: Payload
     metrics: Payload
 
 
 class RoundOver(Message, frozen=True, kw_only=True):
-    """The round has ended without you: stop training for it."""
+    """The round has ended without you: stop training for it; an update of it was not used."""
 
     round: int
 
@@ -80,6 +89,27 @@ class EvaluateResult(Message, frozen=True, kw_only=True):
     metrics: Payload
 
 
+class ClientEvaluateRequest(Message, frozen=True, kw_only=True):
+    """Evaluate the model, and your own if you have one, on your own held-out examples, if your device allows."""
+
+    round: int
+    params: Payload
+    requirements: Requirements
+
+
+class ClientEvaluateResult(Message, frozen=True, kw_only=True):
+    """A client's figures on its held-out examples: the global model's, and its own model's if it has one.
+
+    Without `metrics` it has not evaluated; `reason` as in `TrainDeclined`, or examples (it has none).
+    """
+
+    round: int
+    examples: int
+    reason: str = ""
+    metrics: Payload | None = None
+    personal: Payload | None = None
+
+
 class Rejoin(Message, frozen=True, kw_only=True):
     """A worker's own timer: look for the coordinator again."""
 
@@ -94,4 +124,6 @@ MESSAGES: tuple[type[Message], ...] = (
     RoundOver,
     EvaluateRequest,
     EvaluateResult,
+    ClientEvaluateRequest,
+    ClientEvaluateResult,
 )

@@ -1,14 +1,26 @@
-"""A client of federated training: trains on its own examples when asked, if its device allows."""
+"""A client of federated training: trains on its own examples when asked, if its device allows.
+
+What an algorithm has it keep between trainings (a control variate, a model of its own) is part of its state, and lives
+in its device's memory: it survives rest, not a crash. A new state is taken when the training is done. Where it must
+match what the server has summed (`Algorithm.tied`), it is taken back when the client learns that the round ended
+without its update. What it does not learn of (an update that was rejected or got lost) leaves it with a state that the
+server does not know of; it does not keep a state that is not finite.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from core.actor import Actor, Child, Context, Message, Payload, PeerGone, Start
 from core.compute import Shard
 from core.learning import Algorithm
+from core.learning.algorithm import present
 from core.roles.messages import (
+    ClientEvaluateRequest,
+    ClientEvaluateResult,
     Join,
     Rejoin,
     Requirements,
@@ -39,17 +51,37 @@ def unmet(requirements: Requirements, ctx: Context) -> str | None:
     return None
 
 
+class WorkerState(msgspec.Struct):
+    """What a worker remembers between messages."""
+
+    #: The last round that it took part in, and the last in which its training came to an end.
+    round: int = 0
+    trained: int = 0
+    #: What it holds for the algorithm, and what it held before its last training if it may have to go back to that.
+    client: Payload | None = None
+    before: Payload | None = None
+
+
 class Worker(Actor):
-    """Joins the coordinator, trains on request, stops when a round is over without it."""
+    """Joins the coordinator, trains and evaluates on request, stops when a round is over without it."""
 
-    accepts: ClassVar[tuple[type[Message], ...]] = (Start, Rejoin, TrainRequest, RoundOver, PeerGone)
+    accepts: ClassVar[tuple[type[Message], ...]] = (
+        Start,
+        Rejoin,
+        TrainRequest,
+        ClientEvaluateRequest,
+        RoundOver,
+        PeerGone,
+    )
     concurrent = True
+    State = WorkerState
 
-    def __init__(self, coordinator: str, algorithm: Algorithm, shard: Shard) -> None:
+    def __init__(self, coordinator: str, algorithm: Algorithm, shard: Shard, held_out: Shard | None = None) -> None:
         self.coordinator = coordinator
         self.algorithm = algorithm
         self.shard = shard
-        self.round = 0
+        self.held_out = held_out
+        self.state = WorkerState()
         self.training: Child | None = None
 
     async def handle(self, ctx: Context, message: Message) -> None:
@@ -61,44 +93,90 @@ class Worker(Actor):
                 ctx.later(REJOIN_S, Rejoin())
             case TrainRequest():
                 await self._consider(ctx, message)
+            case ClientEvaluateRequest():
+                await self._evaluate(ctx, message)
             case RoundOver():
-                if message.round == self.round:
+                if message.round == self.state.round:
                     self._stop()
+                    self._undo(message.round)
 
     def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
-        key = (0, 0)
-        params = run(self.algorithm.init, (key,))["params"]
-        run(self.algorithm.local_update, (params, self.shard, 0, 0.0, key))
+        key, algorithm = (0, 0), self.algorithm
+        server = run(algorithm.init, (key,))
+        params, shared = server["params"], server.get("shared")
+        state = None if algorithm.enter is None else run(algorithm.enter, (params, key))["state"]
+        run(algorithm.local_update, (*present(params, shared, state), self.shard, 0, 0.0, key))
 
     def _stop(self) -> None:
         if self.training is not None:
             self.training.cancel()
             self.training = None
 
+    def _undo(self, number: int) -> None:
+        """The update of a round was not used."""
+        if self.algorithm.tied and self.state.trained == number:
+            self.state.client, self.state.before, self.state.trained = self.state.before, None, 0
+
     async def _consider(self, ctx: Context, request: TrainRequest) -> None:
         reason = unmet(request.requirements, ctx)
+        if not self.algorithm.takes(request.params, request.shared):
+            reason = "failed"
         if reason is not None:
             await ctx.send(request.sender, TrainDeclined(round=request.round, reason=reason))
             return
         self._stop()
-        self.round = request.round
+        self.state.round = request.round
         await ctx.send(request.sender, TrainAccepted(round=request.round))
         async with ctx.group() as group:
             self.training = group.spawn(self._train(ctx, request))
 
     async def _train(self, ctx: Context, request: TrainRequest) -> None:
         began_s = ctx.now
+        algorithm, before = self.algorithm, self.state.client
         key = ctx.random("batches", request.round).integers(0, 2**32, size=2, dtype="uint32")
-        arguments = (request.params, self.shard, request.epochs, request.learning_rate, key)
-        outcome = await ctx.compute(self.algorithm.local_update, *arguments)
+        state = before
+        if state is None and algorithm.enter is not None:
+            words = ctx.random("state").integers(0, 2**32, size=2, dtype="uint32")
+            state = (await ctx.compute(algorithm.enter, request.params, words))["state"]
+        groups = present(request.params, request.shared, state)
+        arguments = (*groups, self.shard, request.epochs, request.learning_rate, key)
+        outcome = await ctx.compute(algorithm.local_update, *arguments)
+        self.training = None
+        if state is not None:
+            self.state.client = state = outcome["state"]
+            self.state.trained = request.round
+            self.state.before = before if algorithm.tied else None
         await ctx.send(
             request.sender,
             TrainResult(
                 round=request.round,
                 examples=self.shard.count,
-                steps=self.algorithm.local_update.work(*arguments).steps,
+                steps=algorithm.local_update.work(*arguments).steps,
                 seconds=ctx.now - began_s,
+                state_bytes=0 if state is None else state.nbytes,
                 update=outcome["update"],
                 metrics=outcome["metrics"],
             ),
+        )
+
+    async def _evaluate(self, ctx: Context, request: ClientEvaluateRequest) -> None:
+        """Figures of the global model, and of an own one if it has trained one."""
+        algorithm, held_out = self.algorithm, self.held_out
+        number, reason = request.round, unmet(request.requirements, ctx)
+        if dict(request.params.spec) != dict(algorithm.server["params"].spec):
+            reason = "failed"
+        if held_out is None or not held_out.count:
+            reason = "examples"
+        if reason is not None or held_out is None:
+            said = ClientEvaluateResult(round=number, examples=0, reason=reason or "examples")
+            await ctx.send(request.sender, said)
+            return
+        own = self.state.client
+        metrics = (await ctx.compute(algorithm.evaluate, request.params, held_out))["metrics"]
+        personal = None
+        if algorithm.personal is not None and own is not None:
+            personal = (await ctx.compute(algorithm.personal, request.params, own, held_out))["metrics"]
+        await ctx.send(
+            request.sender,
+            ClientEvaluateResult(round=number, examples=held_out.count, metrics=metrics, personal=personal),
         )

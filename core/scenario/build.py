@@ -20,9 +20,9 @@ from core.actor import Actor
 from core.compute.function import abstract
 from core.data import Federation, federation
 from core.deployment import Deployment, Placement
-from core.learning import Algorithm, fedavg
+from core.learning import ALGORITHMS, Algorithm
 from core.models import Model, from_nnx, model, models
-from core.roles import MESSAGES, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
+from core.roles import MESSAGES, AsyncCoordinator, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
 from core.scenario import resolve
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.plugins import own_part
@@ -55,7 +55,10 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
 
     def worker(client: int) -> Actor:
         shard = data.own_shard(client) if own else data.shard(client)
-        return Worker(COORDINATOR, algorithm, shard)
+        held_out = None
+        if scenario.training.eval_clients_every is not None:
+            held_out = data.own_held_out_shard(client) if own else data.held_out_shard(client)
+        return Worker(COORDINATOR, algorithm, shard, held_out)
 
     def evaluator() -> Actor:
         return Evaluator(algorithm, data.own_test_shard() if own else data.test_shard())
@@ -120,16 +123,23 @@ def _model(scenario: Scenario, data: Federation) -> Model:
 
 def _algorithm(scenario: Scenario, network: Model) -> Algorithm:
     training = scenario.training
+    options = dict(training.options)
+    if training.algorithm == "afl":
+        options.setdefault("clients", scenario.device_count)
 
     def make(factory: Callable[..., Any]) -> Algorithm:
-        made = factory(network, training.batch_size, training.server_learning_rate, **training.options)
+        made = factory(network, training.batch_size, training.server_learning_rate, **options)
         if not isinstance(made, Algorithm):
             raise TypeError(f"it returned {made!r:.100}, which is no Algorithm")
         return made
 
-    if training.algorithm == "fedavg":
-        return make(fedavg)
-    return own_part("training.algorithm", training.algorithm, make, _ALGORITHM)
+    ours = ALGORITHMS.get(training.algorithm)
+    if ours is None:
+        return own_part("training.algorithm", training.algorithm, make, _ALGORITHM)
+    try:
+        return make(ours)
+    except ValueError as error:
+        raise ValueError(f"training.algorithm: {error}") from error
 
 
 def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
@@ -144,6 +154,7 @@ def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
         learning_rate=training.learning_rate,
         over_selection=training.over_selection,
         eval_every=training.eval_every,
+        eval_clients_every=training.eval_clients_every,
         pause_s=training.pause,
         enrol_timeout_s=training.enrol_timeout,
         requirements=Requirements(
@@ -153,7 +164,8 @@ def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
             unmetered=needs.unmetered,
         ),
     )
-    return Coordinator(algorithm, plan, EVALUATOR if scenario.evaluator is not None else None)
+    role = Coordinator if algorithm.buffer is None else AsyncCoordinator
+    return role(algorithm, plan, EVALUATOR if scenario.evaluator is not None else None)
 
 
 def _station(scenario: Scenario, name: str, station: Station, make: Callable[[], Actor]) -> Placement:

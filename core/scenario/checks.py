@@ -19,7 +19,15 @@ from core.scenario import resolve
 from core.scenario.fault_checks import FAULT_CHECKS
 from core.scenario.findings import Finding, KeyPath, Unreadable, listed, unknown
 from core.scenario.kinds import Kind, did_you_mean
-from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, MODELS
+from core.scenario.names import (
+    ALGORITHMS,
+    ASYNCHRONOUS,
+    COORDINATOR,
+    DATASETS,
+    EVALUATOR,
+    MODELS,
+    WITHOUT_SERVER_RATE,
+)
 
 if TYPE_CHECKING:
     from core.scenario.schema import Group, Scenario, Station
@@ -235,6 +243,34 @@ def _algorithm_options(s: Scenario) -> Iterator[Finding]:
     yield from _options(("training", "options"), s.training.algorithm, s.training.options, ALGORITHMS)
 
 
+def _algorithm_rules(s: Scenario) -> Iterator[Finding]:
+    """Keys of the training job that an algorithm has no use for stay at what they mean nothing at."""
+    training = s.training
+    name = training.algorithm
+
+    def stays(key: str, neutral: float, why: str) -> Iterator[Finding]:
+        with contextlib.suppress(Unreadable):
+            if getattr(training, key) != neutral:
+                yield Finding(("training", key), f"{neutral:g}", f"{name} {why}")
+
+    if name == "fedsgd":
+        yield from stays("local_epochs", 1, "makes one step a round")
+    if name in WITHOUT_SERVER_RATE:
+        yield from stays("server_learning_rate", 1, "has no learning rate of the server")
+    if name in ASYNCHRONOUS:
+        yield from stays("over_selection", 1, "has no rounds that need more clients than results")
+        yield from stays("pause", 0, "has no rounds to rest between")
+
+
+def _client_evaluation(s: Scenario) -> Iterator[Finding]:
+    if s.training.eval_clients_every is not None and s.data.test_fraction == 0:
+        yield Finding(
+            ("data", "test_fraction"),
+            "a share above 0, or `training.eval_clients_every: null`",
+            "the clients would have no examples to evaluate on",
+        )
+
+
 def _dataset_file(s: Scenario) -> Iterator[Finding]:
     yield from _file(("data", "dataset"), s.data.dataset)
 
@@ -265,6 +301,8 @@ _CHECKS: Final = (
     _held_out,
     _model_options,
     _algorithm_options,
+    _algorithm_rules,
+    _client_evaluation,
     _dataset_file,
     _model_file,
     _algorithm_file,

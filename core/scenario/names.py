@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from core.scenario.kinds import Choice, Kind, Number, Whole, Wholes
+from core.scenario.kinds import Choice, Flag, Kind, Number, Text, Whole, Wholes
 
 
 class DatasetFacts(NamedTuple):
@@ -24,10 +24,41 @@ MODELS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "cnn": {"features": Wholes(2, 1, 4096), "hidden": Whole(1, 65_536)},
     "softmax": {},
 }
+_SGD: Final[Mapping[str, Kind]] = {"optimizer": Choice("sgd"), "momentum": Number(0, below=1)}
+_MOMENTS: Final[Mapping[str, Kind]] = {"beta1": Number(0, below=1), "tau": Number(above=0, maximum=1e6)}
 #: Options of each algorithm, beside batch size and learning rates, which are keys of `training`.
 ALGORITHMS: Final[Mapping[str, Mapping[str, Kind]]] = {
-    "fedavg": {"optimizer": Choice("sgd"), "momentum": Number(0, below=1)},
+    "fedsgd": {},
+    "fedavg": _SGD,
+    "fedavgm": {**_SGD, "server_momentum": Number(0, below=1)},
+    "fedadagrad": {**_SGD, **_MOMENTS},
+    "fedadam": {**_SGD, **_MOMENTS, "beta2": Number(0, below=1)},
+    "fedyogi": {**_SGD, **_MOMENTS, "beta2": Number(0, below=1)},
+    "fedprox": {**_SGD, "mu": Number(0, 1e6)},
+    "scaffold": {},
+    "fednova": _SGD,
+    "feddyn": {"alpha": Number(above=0, maximum=1e6)},
+    "mimelite": {"beta": Number(0, below=1)},
+    "qffl": {"q": Number(0, 100)},
+    "afl": {"mixture_learning_rate": Number(above=0, maximum=1e6), "clients": Whole(1, 1_000_000)},
+    "ditto": {**_SGD, "lambda_": Number(0, 1e6)},
+    "apfl": {"alpha": Number(0, 1), "adaptive": Flag()},
+    "fedbn": _SGD,
+    "fedrep": {**_SGD, "head": Text("the name of a layer", maximum=200), "head_epochs": Whole(1, 100_000)},
+    "ifca": {**_SGD, "clusters": Whole(2, 1000), "spread": Number(0, 1e6)},
+    "fedasync": {
+        **_SGD,
+        "mixing": Number(above=0, maximum=1),
+        "staleness": Choice("constant", "polynomial", "hinge"),
+        "exponent": Number(0, 1e6),
+        "grace": Whole(0, 1_000_000),
+        "mu": Number(0, 1e6),
+    },
+    "fedbuff": {**_SGD, "buffer": Whole(1, 1_000_000), "exponent": Number(0, 1e6)},
 }
+#: Algorithms whose server step has no learning rate, and those that do not wait for rounds.
+WITHOUT_SERVER_RATE: Final = ("feddyn", "fedasync")
+ASYNCHRONOUS: Final = ("fedasync", "fedbuff")
 DATASETS: Final[Mapping[str, DatasetFacts]] = {"digits": DatasetFacts(examples=1797, natural_clients=14)}
 PARTITIONS: Final[Mapping[str, str]] = {
     "writer": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",

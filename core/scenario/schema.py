@@ -107,18 +107,22 @@ class Training(Section):
     """The training job."""
 
     algorithm: Annotated[str, Component("algorithm", ALGORITHMS)] = Field(
-        "fedavg", description="fedavg, or an own function that takes the model, batch_size and server_learning_rate."
+        "fedavg",
+        description="An algorithm of `aivsim list algorithms`, or an own function that takes the model, batch_size and "
+        "server_learning_rate.",
     )
     options: Annotated[dict[str, Any], Options()] = Field(
         default_factory=dict,
-        description="Options of the algorithm; fedavg: optimizer (of the clients: sgd) and its momentum.",
+        description="Options of the algorithm, such as mu of fedprox; docs/learning.md has them all.",
     )
     rounds: Annotated[int, Whole(1, 10_000_000)] = Field(description="Rounds of training.")
     min_participants: Annotated[int, Whole(1, 1_000_000)] = Field(
         1, description="Clients that must be there to begin a round, and results that must come for it to count."
     )
     max_participants: Annotated[int | None, Whole(1, 1_000_000, or_null="all devices")] = Field(
-        None, description="Results after which a round ends. null: as many as there are devices."
+        None,
+        description="Results after which a round ends; of asynchronous algorithms, clients that train at a time. null: "
+        "as many as there are devices.",
     )
     over_selection: Annotated[float, Number(1, 100)] = Field(
         1.0, description="Clients asked for each result that is wanted; 1.3 asks 13 for 10."
@@ -136,6 +140,11 @@ class Training(Section):
     )
     eval_every: Annotated[int, Whole(1, 10_000_000)] = Field(
         1, description="Rounds from one evaluation to the next; the last model is always evaluated."
+    )
+    eval_clients_every: Annotated[int | None, Whole(1, 10_000_000, or_null="never")] = Field(
+        None,
+        description="Rounds from one evaluation by all clients on their own held-out examples, of the global model and "
+        "of their own if they have one, to the next. null: never.",
     )
     pause: Seconds = Field(0.0, description="Rest between two rounds, s.")
     enrol_timeout: PositiveSeconds = Field(

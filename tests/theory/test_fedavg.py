@@ -12,85 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.aggregation import exact_mean
-from core.compute import Eager, Evaluator, Rows, Shard
+from core.compute import Eager
 from core.data import Dataset, Federation, federation
 from core.learning import Algorithm, fedavg
-from core.models import Model, model
+from core.models import model
 from core.rng import key_words
 from core.wire import ArrayDict
-
-
-def federated(
-    algorithm: Algorithm,
-    shards: list[Shard],
-    rounds: int,
-    epochs: list[int],
-    learning_rate: float,
-    start: ArrayDict | None = None,
-    layout: str = "scan",
-) -> ArrayDict:
-    """All clients in every round; nobody looks before the end."""
-    evaluator = Evaluator(layout=layout)
-    params: Any = start or evaluator.submit(algorithm.init, (key_words(0, "init"),))["params"]
-    aggregation = exact_mean(sum(shard.count for shard in shards))
-    empty = evaluator.submit(aggregation.init, (params,))["sum"]
-    for r in range(rounds):
-        total = empty
-        for k, shard in enumerate(shards):
-            key = key_words(0, "client", k, r)
-            out = evaluator.submit(algorithm.local_update, (params, shard, epochs[k], learning_rate, key))
-            total = evaluator.submit(aggregation.accumulate, (total, out["update"], shard.count))["sum"]
-        mean = evaluator.submit(aggregation.finish, (total,))["mean"]
-        params = evaluator.submit(algorithm.apply, (params, mean))["params"]
-    found = evaluator.value(params)
-    assert evaluator.counts.of(algorithm.local_update.name).batches == rounds
-    return found
-
-
-# -- scalar quadratics f_i(x) = a_i (x - c_i)^2 / 2
-
-
-def quadratic() -> Model:
-    """A model with one parameter whose "loss" at the example (a, c) is a (x - c)² / 2."""
-
-    def apply(params: Any, x: jax.Array) -> jax.Array:
-        return 0.5 * x[:, :1] * (params["x"] - x[:, 1:]) ** 2
-
-    return Model(
-        name="quadratic",
-        hyper=(),
-        input_shape=(2,),
-        classes=1,
-        init=lambda key: {"x": jnp.zeros((), jnp.float32)},
-        apply=apply,
-        reference=apply,
-        loss=lambda outputs, y: outputs[:, 0],
-    )
-
+from tests.theory.rounds import clients, contraction, federated, quadratic, weighted
 
 QUADRATIC = fedavg(quadratic(), batch_size=1)
 
 
 def fixed_point(a: list[float], c: list[float], p: list[int], steps: list[int], rate: float) -> float:
     """Σ p w c / Σ p w with w_i = 1 - (1 - η a_i)^E_i: where the weighted mean of the local moves is zero."""
-    w = [pi * (1 - (1 - rate * ai) ** ei) for pi, ai, ei in zip(p, a, steps, strict=True)]
-    return sum(wi * ci for wi, ci in zip(w, c, strict=True)) / sum(w)
-
-
-def quadratic_clients(a: list[float], c: list[float], p: list[int]) -> list[Shard]:
-    """Client i holds p_i copies of its one example, so that its weight is p_i and an epoch has p_i steps."""
-    examples = np.array([[ai, ci] for ai, ci, pi in zip(a, c, p, strict=True) for _ in range(pi)], np.float32)
-    # Padded to one shape, so that all cases share one compilation.
-    rows = Rows({"x": np.pad(examples, ((0, 12 - len(examples)), (0, 0))), "y": np.zeros(12, np.int32)})
-    ends = np.cumsum(p)
-    return [Shard(rows, np.arange(end - n, end), 3) for end, n in zip(ends, p, strict=True)]
+    return weighted(p, [contraction(ai, rate, ei) for ai, ei in zip(a, steps, strict=True)], c)
 
 
 def test_the_worked_example_lands_on_its_fixed_point() -> None:
     """p = (1/2, 1/2), a = (1, 4), c = (0, 1), η = 0.1, E = 5: not the optimum 0.8, but 0.6925023465365121."""
     assert fixed_point([1, 4], [0, 1], [1, 1], [5, 5], 0.1) == pytest.approx(0.6925023465365121, abs=1e-15)
-    found = federated(QUADRATIC, quadratic_clients([1, 4], [0, 1], [1, 1]), 60, [5, 5], 0.1)
-    assert float(found["x"]) == pytest.approx(0.6925023465365121, abs=1e-6)
+    found = federated(QUADRATIC, clients([1, 4], [0, 1], [1, 1]), 60, [5, 5], 0.1)
+    # Nothing but one batch a round: what clients send goes into the sum as it is computed.
+    assert found.evaluator.counts.of("fedavg.local_update").batches == 60
+    assert found.evaluator.counts.of("fedavg.local_update").jobs_executed == 120
+    assert found.x == pytest.approx(0.6925023465365121, abs=1e-6)
 
 
 CLIENT = st.tuples(st.floats(0.5, 4), st.floats(-2, 2), st.integers(1, 3), st.integers(1, 4))
@@ -98,12 +43,12 @@ CLIENT = st.tuples(st.floats(0.5, 4), st.floats(-2, 2), st.integers(1, 3), st.in
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(CLIENT, min_size=2, max_size=4), st.floats(0.1, 0.2))
-def test_fedavg_lands_on_the_fixed_point_of_the_formula(clients: Any, rate: float) -> None:
-    a, c, p, epochs = (list(column) for column in zip(*clients, strict=True))
-    found = federated(QUADRATIC, quadratic_clients(a, c, p), 300, epochs, rate)
+def test_fedavg_lands_on_the_fixed_point_of_the_formula(drawn: Any, rate: float) -> None:
+    a, c, p, epochs = (list(column) for column in zip(*drawn, strict=True))
+    found = federated(QUADRATIC, clients(a, c, p), 300, epochs, rate)
     steps = [e * n for e, n in zip(epochs, p, strict=True)]
     # float32: a fixed point is reached up to a few units in the last place, over the contraction of a round.
-    assert float(found["x"]) == pytest.approx(fixed_point(a, c, p, steps, rate), abs=5e-6)
+    assert found.x == pytest.approx(fixed_point(a, c, p, steps, rate), abs=5e-6)
 
 
 # -- equivalences
@@ -113,7 +58,9 @@ def test_one_full_batch_step_of_everybody_is_centralised_gradient_descent() -> N
     """E = 1, full batch, everyone, weights by examples: equal to gradient descent on the pooled data, to 1e-6."""
     fed = federation("digits", "dirichlet", 6, seed=1, alpha=0.3)
     softmax = model("softmax", input_shape=(8, 8), classes=10)
-    found = federated(fedavg(softmax, fed.capacity), [fed.shard(k) for k in range(6)], 20, [1] * 6, 0.5)
+    found = federated(fedavg(softmax, fed.capacity), [fed.shard(k) for k in range(6)], 20, [1] * 6, 0.5).server[
+        "params"
+    ]
 
     rows = np.concatenate(fed.train)
     x, y = jnp.asarray(fed.data.x[rows]), jnp.asarray(fed.data.y[rows])
@@ -132,7 +79,7 @@ def test_one_client_is_local_training() -> None:
     eager = Eager()
     start = eager.run(algorithm.init, (key_words(0, "init"),))["params"]
     local = eager.run(algorithm.local_update, (start, fed.shard(0), 4, 0.1, key_words(0, "client", 0, 0)))["update"]
-    found = federated(algorithm, [fed.shard(0)], 1, [4], 0.1)
+    found = federated(algorithm, [fed.shard(0)], 1, [4], 0.1).server["params"]
     for name in found:
         np.testing.assert_allclose(found[name], start[name] + local[name], atol=1e-6)
 
@@ -152,8 +99,9 @@ def eagerly(algorithm: Algorithm, fed: Federation, rounds: int, epochs: int, lea
             key = key_words(0, "client", k, r)
             update = eager.run(algorithm.local_update, (params, shard, epochs, learning_rate, key))["update"]
             total = eager.run(aggregation.accumulate, (total, update, shard.count))["sum"]
-        mean = eager.run(aggregation.finish, (total,))["mean"]
-        params = eager.run(algorithm.apply, (params, mean))["params"]
+        found = eager.run(aggregation.finish, (total,))
+        arguments = (params, found["mean"], found["count"], float(fed.examples))
+        params = eager.run(algorithm.apply, arguments)["params"]
     return params
 
 
@@ -162,7 +110,7 @@ def test_simulated_and_real_computation_agree_bit_for_bit(name: str, rounds: int
     fed = federation("digits", "writer")
     algorithm = fedavg(model(name, input_shape=(8, 8), classes=10), 32)
     shards = [fed.shard(k) for k in range(len(fed))]
-    lazy = federated(algorithm, shards, rounds, [2] * len(fed), 0.2)
+    lazy = federated(algorithm, shards, rounds, [2] * len(fed), 0.2).server["params"]
     real = eagerly(algorithm, fed, rounds, 2, 0.2)
     assert lazy == real
     eager = Eager()
@@ -175,7 +123,9 @@ def test_the_vmap_layout_trains_the_same_model() -> None:
     fed = federation("digits", "writer", 6)
     algorithm = fedavg(model("softmax", input_shape=(8, 8), classes=10), 32)
     shards = [fed.shard(k) for k in range(6)]
-    one, other = (federated(algorithm, shards, 3, [2] * 6, 0.2, layout=layout) for layout in ("scan", "vmap:4"))
+    one, other = (
+        federated(algorithm, shards, 3, [2] * 6, 0.2, layout=layout).server["params"] for layout in ("scan", "vmap:4")
+    )
     for name in one:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
 
@@ -193,7 +143,7 @@ def test_digits_by_writer_reach_the_reference_accuracy() -> None:
     for seed in range(3):
         fed = federation("digits", "writer", seed=seed)
         algorithm = fedavg(model("softmax", input_shape=(8, 8), classes=10), 32)
-        params = federated(algorithm, [fed.shard(k) for k in range(14)], 50, [5] * 14, 0.2)
+        params = federated(algorithm, [fed.shard(k) for k in range(14)], 50, [5] * 14, 0.2).server["params"]
         metrics = Eager().run(algorithm.evaluate, (params, fed.test_shard()))["metrics"]
         accuracies.append(float(metrics["accuracy"]))
     assert np.mean(accuracies) == pytest.approx(0.938, abs=0.03)

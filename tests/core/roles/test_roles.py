@@ -48,6 +48,7 @@ class TooLarge(Worker):
                 examples=10**6,
                 steps=1,
                 seconds=0.0,
+                state_bytes=0,
                 update=outcome["update"],
                 metrics=outcome["metrics"],
             ),
@@ -62,7 +63,9 @@ class OtherShape(Worker):
         loss = ArrayDict({"loss": np.float32(0)})
         await ctx.send(
             request.sender,
-            TrainResult(round=request.round, examples=1, steps=1, seconds=0.0, update=update, metrics=loss),
+            TrainResult(
+                round=request.round, examples=1, steps=1, seconds=0.0, state_bytes=0, update=update, metrics=loss
+            ),
         )
 
 
@@ -75,7 +78,9 @@ class NotFinite(Worker):
         loss = ArrayDict({"loss": np.float32(np.nan)})
         await ctx.send(
             request.sender,
-            TrainResult(round=request.round, examples=5, steps=1, seconds=0.0, update=update, metrics=loss),
+            TrainResult(
+                round=request.round, examples=5, steps=1, seconds=0.0, state_bytes=0, update=update, metrics=loss
+            ),
         )
 
 
@@ -180,7 +185,7 @@ def request(needs: Requirements, number: int = 1) -> TrainRequest:
     _, algorithm = study()
     params = Eager().run(algorithm.init, ((0, 0),))["params"]
     return TrainRequest(
-        sender="coordinator", round=number, params=params, epochs=1, learning_rate=0.1, requirements=needs
+        sender="coordinator", round=number, params=params, shared=None, epochs=1, learning_rate=0.1, requirements=needs
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pydantic import BaseModel
 from core import roles
 from core.data import PARTITIONS as DEALT
 from core.data import dataset, datasets
-from core.learning import fedavg
+from core.learning import ALGORITHMS
+from core.learning.registry import example
 from core.models import models, zoo
 from core.scenario import Scenario, ScenarioError, names, parse
 from core.scenario.explain import _paths, _type_at, _unwrapped
@@ -40,8 +42,16 @@ def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
         found = dataset(name)
         assert found.client is not None
         assert facts == (len(found.y), int(found.client.max()) + 1)
-    parameters = inspect.signature(fedavg).parameters
-    assert set(names.ALGORITHMS["fedavg"]) == set(parameters) - {"model", "batch_size", "server_learning_rate"}
+    assert list(names.ALGORITHMS) == list(ALGORITHMS)
+    for name, make in ALGORITHMS.items():
+        parameters = inspect.signature(make).parameters
+        assert set(names.ALGORITHMS[name]) == set(parameters) - {"model", "batch_size", "server_learning_rate"}, name
+    assert set(names.ASYNCHRONOUS) == {
+        name for name, make in ALGORITHMS.items() if make(example(), 1).buffer is not None
+    }
+    for name, make in ALGORITHMS.items():
+        with pytest.raises(ValueError) if name in names.WITHOUT_SERVER_RATE else contextlib.nullcontext():
+            make(example(), 1, server_learning_rate=0.5)
 
 
 def test_reading_a_scenario_takes_no_numerics() -> None:

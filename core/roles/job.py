@@ -1,0 +1,358 @@
+"""What synchronous and asynchronous training jobs have in common: who is there, what is asked, what is usable.
+
+Updates are summed exactly, as they come; nothing that the server computes on is looked at. Every decision is recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from core.actor import Actor, ArrayDict, Context, DeadlineExceeded, Message, Payload, PeerGone
+from core.aggregation import MAX_WEIGHT, Aggregation, exact_mean
+from core.learning import Algorithm
+from core.learning.algorithm import in_order, present
+from core.records import ClientEvaluationRow, ClientRow, EvaluationRow, ParticipationRow, RoundRow
+from core.roles.messages import (
+    ClientEvaluateRequest,
+    ClientEvaluateResult,
+    EvaluateRequest,
+    EvaluateResult,
+    Join,
+    Requirements,
+    TrainAccepted,
+    TrainDeclined,
+    TrainRequest,
+    TrainResult,
+)
+from core.wire import Spec
+
+#: Quiet after which all who are there count as having joined, s.
+SETTLING_S: Final = 1.0
+
+
+def has_scalars(payload: Payload, *names: str) -> bool:
+    """Whether a payload holds just these float32 scalars."""
+    return dict(payload.spec) == dict.fromkeys(names, Spec("<f4", ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """The rules of a training job; times in seconds."""
+
+    rounds: int
+    min_participants: int
+    #: Results after which a round ends; of asynchronous training, clients that train at a time.
+    max_participants: int
+    deadline_s: float
+    local_epochs: int
+    learning_rate: float
+    #: Clients selected for each result that is wanted, at least 1.
+    over_selection: float = 1.0
+    eval_every: int = 1
+    #: Rounds from one evaluation by all clients to the next; None: there is none.
+    eval_clients_every: int | None = None
+    #: Rest between two rounds.
+    pause_s: float = 0.0
+    #: How long to wait for enough clients before a round is abandoned.
+    enrol_timeout_s: float = 600.0
+    requirements: Requirements = dataclasses.field(default_factory=Requirements)
+
+
+@dataclasses.dataclass
+class Tally:
+    """What has happened in one round; of asynchronous training, since the last version of the model."""
+
+    number: int
+    started_s: float
+    available: int
+    #: What all known clients would weigh together.
+    weight: int
+    selected: int = 0
+    accepted: int = 0
+    examples: int = 0
+    late: int = 0
+    lost: int = 0
+    declined: int = 0
+    rejected: int = 0
+
+
+class Job(Actor):
+    """A training job; `result` holds the model's parameters."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (
+        Join,
+        TrainAccepted,
+        TrainDeclined,
+        TrainResult,
+        EvaluateResult,
+        ClientEvaluateResult,
+        PeerGone,
+    )
+    #: Everybody may join at once.
+    mailbox = 1 << 20
+
+    def __init__(self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None) -> None:
+        self.algorithm = algorithm
+        self.plan = plan
+        self.evaluator = evaluator
+        #: Clients to select in a round.
+        self.wanted = math.ceil(plan.max_participants * plan.over_selection)
+        #: Known clients and their numbers of examples, in the order in which they joined.
+        self.pool: dict[str, int] = {}
+        #: What they would weigh together.
+        self.pool_weight = 0
+        #: Numbers of clients, for algorithms that tell them apart.
+        self.slots: dict[str, int] = {}
+        #: The groups of arrays that the algorithm's server holds.
+        self.server: dict[str, Payload] = {}
+        self.template = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in algorithm.summed.items()})
+        #: Rounds whose models the evaluator is at.
+        self.evaluations: dict[int, None] = {}
+        #: Clients that have not answered yet what they were asked to evaluate, with the rounds.
+        self.evaluating: dict[tuple[str, int], None] = {}
+
+    def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
+        algorithm, exact = self.algorithm, exact_mean(1)
+        server = run(algorithm.init, ((0, 0),))
+        if algorithm.collect is not None:
+            update = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in algorithm.update.items()})
+            run(algorithm.collect, (*present(server.get("kept")), update, 0, 0))
+        empty = run(exact.init, (self.template,))["sum"]
+        found = run(exact.finish, (run(exact.accumulate, (empty, self.template, 1))["sum"],))
+        run(algorithm.apply, (*in_order(server), found["mean"], found["count"], 1.0))
+
+    # The model.
+
+    async def _begin(self, ctx: Context) -> None:
+        key = ctx.random("model").integers(0, 2**32, size=2, dtype="uint32")
+        self.server = dict(await ctx.compute(self.algorithm.init, key))
+
+    async def _collect(
+        self, ctx: Context, exact: Aggregation, total: Payload, result: TrainResult, late: int
+    ) -> Payload:
+        """The sum with one more update, which is `late` versions old."""
+        update, collect = result.update, self.algorithm.collect
+        if collect is not None:
+            slot = self.slots[result.sender]
+            update = (await ctx.compute(collect, *present(self.server.get("kept")), update, slot, late))["update"]
+        weight = self.algorithm.weight(result.examples)
+        summed: Payload = (await ctx.compute(exact.accumulate, total, update, weight))["sum"]
+        return summed
+
+    async def _apply(self, ctx: Context, exact: Aggregation, total: Payload, tally: Tally) -> Payload:
+        """Make the next model of a sum; returns what was counted in it."""
+        found = await ctx.compute(exact.finish, total)
+        count: Payload = found["count"]
+        arguments = (*in_order(self.server), found["mean"], count, float(tally.weight))
+        self.server = dict(await ctx.compute(self.algorithm.apply, *arguments))
+        return count
+
+    async def _ask_to_train(self, ctx: Context, tally: Tally, client: str, number: int) -> None:
+        """Send a client the model; the first time it gets the next slot."""
+        plan = self.plan
+        self.slots.setdefault(client, len(self.slots))
+        tally.selected += 1
+        ctx.record(ParticipationRow(round=tally.number, client=client, event="selected"))
+        request = TrainRequest(
+            round=number,
+            params=self.server["params"],
+            shared=self.server.get("shared"),
+            epochs=plan.local_epochs,
+            learning_rate=plan.learning_rate,
+            requirements=plan.requirements,
+        )
+        await ctx.send(client, request)
+
+    # Who is there.
+
+    async def _enrol(self, ctx: Context, number: int) -> None:
+        """Take what has come meanwhile, and wait until enough clients are there."""
+        try:
+            while True:
+                self._note(ctx, None, await ctx.receive(timeout=0.0))
+        except DeadlineExceeded:
+            pass
+        try:
+            async with ctx.deadline(self.plan.enrol_timeout_s):
+                while len(self.pool) < self.plan.min_participants:
+                    self._note(ctx, None, await ctx.receive())
+                # At the start all join within moments: the first round is not for the quickest alone.
+                while number == 1:
+                    self._note(ctx, None, await ctx.receive(timeout=SETTLING_S))
+        except DeadlineExceeded:
+            return
+
+    def _tally(self, ctx: Context, number: int) -> Tally:
+        """Begin to count."""
+        return Tally(number=number, started_s=ctx.now, available=len(self.pool), weight=self.pool_weight)
+
+    def _admit(self, client: str, examples: int) -> None:
+        """A client has so many examples; without any it is not asked to train."""
+        self._dismiss(client)
+        if examples:
+            self.pool[client] = examples
+            self.pool_weight += self.algorithm.weight(examples)
+
+    def _dismiss(self, client: str) -> None:
+        examples = self.pool.pop(client, None)
+        if examples is not None:
+            self.pool_weight -= self.algorithm.weight(examples)
+
+    # What has come.
+
+    def _note(self, ctx: Context, tally: Tally | None, message: Message) -> None:
+        """Everything but a usable result."""
+        raise NotImplementedError
+
+    def _drop(self, ctx: Context, tally: Tally | None, client: str, why: str) -> None:
+        """A client that was asked to train will not answer."""
+        raise NotImplementedError
+
+    def _note_others(self, ctx: Context, tally: Tally | None, message: Message) -> None:
+        """What is not about a training."""
+        sender = message.sender
+        match message:
+            case Join() if not 0 <= message.examples <= MAX_WEIGHT:
+                detail = f"joins with {message.examples} examples; 0 to {MAX_WEIGHT} are taken"
+                ctx.record(ParticipationRow(round=0, client=sender, event="rejected", detail=detail))
+            case Join():
+                self._admit(sender, message.examples)
+                if not message.examples:
+                    detail = "joins without examples: it is not asked to train"
+                    ctx.record(ParticipationRow(round=0, client=sender, event="empty", detail=detail))
+                ctx.watch(sender)
+                self._forget(sender)
+                self._drop(ctx, tally, sender, "it started anew")
+            case PeerGone():
+                self._dismiss(message.peer)
+                self._forget(message.peer)
+                self._drop(ctx, tally, message.peer, "its connection is gone")
+            case EvaluateResult():
+                self._evaluated(ctx, message)
+            case ClientEvaluateResult():
+                self._client_evaluated(ctx, message)
+
+    def _fault(self, result: TrainResult) -> str | None:
+        """Why an update cannot be used, if it cannot."""
+        if dict(result.update.spec) != dict(self.algorithm.update):
+            return "its update is not of the shape that the algorithm sends"
+        if not 0 < result.examples <= self.pool[result.sender]:
+            return f"it claims {result.examples} examples; it joined with {self.pool[result.sender]}"
+        counts = 0 <= result.steps < 1 << 31 and 0 <= result.seconds < 1e12 and 0 <= result.state_bytes < 1 << 62
+        if not has_scalars(result.metrics, "loss") or not counts:
+            return "its report of the training is none"
+        return None
+
+    def _accept(self, ctx: Context, tally: Tally, result: TrainResult, staleness: int) -> None:
+        """Count a usable result."""
+        tally.examples += result.examples
+        ctx.record(
+            ClientRow(
+                round=tally.number,
+                client=result.sender,
+                examples=result.examples,
+                steps=result.steps,
+                seconds=result.seconds,
+                staleness=staleness,
+                state_bytes=result.state_bytes,
+                loss=result.metrics,
+            )
+        )
+
+    def _decided(self, ctx: Context, tally: Tally, client: str, event: str, detail: str) -> None:
+        setattr(tally, event, getattr(tally, event) + 1)
+        ctx.record(ParticipationRow(round=tally.number, client=client, event=event, detail=detail))
+
+    def _close(self, ctx: Context, tally: Tally, outcome: str, counts: Payload | None = None) -> None:
+        ctx.record(
+            RoundRow(
+                round=tally.number,
+                started_s=tally.started_s,
+                ended_s=ctx.now,
+                available=tally.available,
+                selected=tally.selected,
+                accepted=tally.accepted,
+                late=tally.late,
+                lost=tally.lost,
+                declined=tally.declined,
+                rejected=tally.rejected,
+                not_finite=counts if counts is not None else 0,
+                examples=tally.examples,
+                outcome=outcome,
+            )
+        )
+
+    # Evaluation.
+
+    async def _ask_to_evaluate(self, ctx: Context, number: int) -> None:
+        """After a round: the evaluator on the pooled examples, the clients on their own."""
+        plan, params = self.plan, self.server["params"]
+        self.result = params
+        last = number == plan.rounds
+        if self.evaluator is not None and (last or number % plan.eval_every == 0):
+            await ctx.send(self.evaluator, EvaluateRequest(round=number, params=params))
+            self.evaluations[number] = None
+        every = plan.eval_clients_every
+        if every is not None and (last or number % every == 0):
+            for client in sorted(self.pool):
+                request = ClientEvaluateRequest(round=number, params=params, requirements=plan.requirements)
+                await ctx.send(client, request)
+                self.evaluating[client, number] = None
+
+    def _forget(self, client: str) -> None:
+        for key in [key for key in self.evaluating if key[0] == client]:
+            del self.evaluating[key]
+
+    def _evaluated(self, ctx: Context, result: EvaluateResult) -> None:
+        # A network that repeats itself must not make two results of one.
+        if result.sender == self.evaluator and result.round in self.evaluations:
+            del self.evaluations[result.round]
+            if not has_scalars(result.metrics, "accuracy", "loss"):
+                return
+            ctx.record(
+                EvaluationRow(
+                    round=result.round, examples=result.examples, accuracy=result.metrics, loss=result.metrics
+                )
+            )
+
+    def _client_evaluated(self, ctx: Context, result: ClientEvaluateResult) -> None:
+        client, number = result.sender, result.round
+        if (client, number) not in self.evaluating:
+            return
+        del self.evaluating[client, number]
+        found = {"global": result.metrics, "personal": result.personal}
+        usable = [(model, metrics) for model, metrics in found.items() if metrics is not None]
+        if result.metrics is None or not 0 < result.examples <= MAX_WEIGHT:
+            detail = f"evaluation: {result.reason[:100] or 'no figures'}"
+            ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))
+            return
+        if not all(has_scalars(metrics, "accuracy", "loss") for _, metrics in usable):
+            detail = "evaluation: its figures are none"
+            ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))
+            return
+        for model, metrics in usable:
+            ctx.record(
+                ClientEvaluationRow(
+                    round=number,
+                    client=client,
+                    model=model,
+                    examples=result.examples,
+                    accuracy=metrics,
+                    loss=metrics,
+                )
+            )
+
+    async def _await_evaluations(self, ctx: Context) -> None:
+        """The job ends when the last models have been evaluated, or nobody answers any more."""
+        try:
+            while self.evaluations or self.evaluating:
+                self._note(ctx, None, await ctx.receive(timeout=self.plan.enrol_timeout_s))
+        except DeadlineExceeded:
+            for client, number in self.evaluating:
+                detail = f"evaluation: no answer within {self.plan.enrol_timeout_s:g} s"
+                ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))

@@ -1,0 +1,195 @@
+"""Models of one's own: Ditto's closed form, APFL by finite differences, what FedBN and FedRep keep to themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.compute import Eager, Rows, Shard
+from core.learning.partial import fedbn, fedrep, normalisation
+from core.learning.personal import apfl, ditto
+from core.models import from_nnx, model
+from core.wire import ArrayDict
+from tests.theory.rounds import clients, contraction, federated, quadratic, weighted
+
+CLIENT = st.tuples(st.floats(0.8, 3), st.floats(-2, 2), st.integers(1, 3))
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(CLIENT, min_size=2, max_size=4), st.sampled_from([0.0, 0.5, 2.0]))
+def test_ditto_personal_models_are_the_proximal_optima(drawn: Any, pull: float) -> None:
+    """v_k = argmin a (v − c)²/2 + λ (v − w)²/2 = (a c + λ w) / (a + λ), w FedAvg's fixed point."""
+    a, c, p = (list(column) for column in zip(*drawn, strict=True))
+    found = federated(ditto(quadratic(), 3, lambda_=pull), clients(a, c, p), 60, 4, 0.1)
+    w = weighted(p, [contraction(ai, 0.1, 4) for ai in a], c)
+    assert found.x == pytest.approx(w, abs=1e-5)
+    for k, state in found.states.items():
+        assert float(state["x"]) == pytest.approx((a[k] * c[k] + pull * w) / (a[k] + pull), abs=1e-5)
+
+
+def test_apfl_personal_mixtures_reach_the_own_optimum() -> None:
+    """With one local step the local model stays at w, and α v + (1 − α) w goes to the client's own optimum."""
+    a, c, p, alpha = [1.0, 3.0], [0.0, 2.0], [1, 2], 0.4
+    found = federated(apfl(quadratic(), 3, alpha=alpha), clients(a, c, p), 500, 1, 0.2)
+    w = weighted(p, a, c)
+    assert found.x == pytest.approx(w, abs=1e-5)
+    for k, state in found.states.items():
+        assert float(state["model/x"]) == pytest.approx((c[k] - (1 - alpha) * w) / alpha, abs=1e-4)
+        assert float(state["alpha"]) == pytest.approx(alpha)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(0.2, 0.8))
+def test_apfl_steps_down_its_own_loss(w: float, v: float, alpha: float) -> None:
+    """The change of v, and of α if adaptive, is −η times the slope of f(α v + (1 − α) w), by finite differences."""
+    a, c, rate, h = 2.0, 0.5, 0.01, 1e-5
+    (shard,) = clients([a], [c], [1])
+
+    def mixed(v: float, alpha: float) -> float:
+        return a * (alpha * v + (1 - alpha) * w - c) ** 2 / 2
+
+    algorithm = apfl(quadratic(), 1, adaptive=True)
+    state = ArrayDict({"alpha": np.float32(alpha), "model/x": np.float32(v)})
+    found = Eager().run(algorithm.local_update, (ArrayDict({"x": np.float32(w)}), state, shard, 1, rate, (0, 0)))
+    by_v = (mixed(v + h, alpha) - mixed(v - h, alpha)) / (2 * h)
+    by_alpha = (mixed(v, alpha + h) - mixed(v, alpha - h)) / (2 * h)
+    assert float(found["state"]["model/x"]) - v == pytest.approx(-rate * by_v, abs=2e-5)
+    expected = min(max(alpha - rate * by_alpha, 0.0), 1.0)
+    assert float(found["state"]["alpha"]) == pytest.approx(expected, abs=2e-5)
+    assert float(found["update"]["x"]) == pytest.approx(-rate * a * (w - c), abs=1e-5)
+
+
+def test_apfl_at_the_ends_is_fedavg_or_local_training() -> None:
+    a, c, p = [1.0, 3.0], [0.0, 2.0], [1, 2]
+    eager = Eager()
+    for alpha in (0.0, 1.0):
+        algorithm = apfl(quadratic(), 3, alpha=alpha)
+        shards = clients(a, c, p)
+        found = federated(algorithm, shards, 150, 1, 0.2)
+        assert algorithm.personal is not None
+        for k, state in found.states.items():
+            own = eager.run(algorithm.personal, (found.server["params"], state, shards[k]))["metrics"]
+            at = c[k] if alpha else weighted(p, a, c)
+            assert float(own["loss"]) == pytest.approx(a[k] * (at - c[k]) ** 2 / 2, abs=1e-4)
+
+
+class Normed(nnx.Module):  # type: ignore[misc]
+    """A body, a normalisation and a head."""
+
+    def __init__(self, rngs: nnx.Rngs, *, input_shape: tuple[int, ...], classes: int) -> None:
+        self.body = nnx.Linear(input_shape[0], 6, rngs=rngs)
+        self.norm = nnx.LayerNorm(6, rngs=rngs)
+        self.out = nnx.Linear(6, classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        logits: jax.Array = self.out(jax.nn.relu(self.norm(self.body(x))))
+        return logits
+
+
+NORMED = from_nnx(Normed, name="normed", input_shape=(3,), classes=2)
+
+
+def two_clients() -> list[Shard]:
+    rng = np.random.Generator(np.random.Philox(key=11))
+    rows = Rows({"x": rng.normal(size=(40, 3)).astype(np.float32), "y": rng.integers(0, 2, 40).astype(np.int32)})
+    return [Shard(rows, np.arange(0, 15), 25), Shard(rows, np.arange(15, 40), 25)]
+
+
+def nbytes(names: Any) -> int:
+    return sum(4 * NORMED.spec[name].size for name in names)
+
+
+def test_fedbn_keeps_normalisation_local_and_off_the_wire() -> None:
+    local = {"norm.bias", "norm.scale"}
+    assert normalisation(NORMED) == local
+    algorithm = fedbn(NORMED, 8)
+    found = federated(algorithm, two_clients(), 3, 2, 0.2)
+    common = set(NORMED.spec) - local
+    assert set(algorithm.update) == set(found.server["params"]) == common
+    assert algorithm.server["params"].nbytes == nbytes(common)
+    assert all(set(state) == local and state.nbytes == nbytes(local) for state in found.states.values())
+    # Each has its own, and both have trained them.
+    assert not np.array_equal(found.states[0]["norm.scale"], found.states[1]["norm.scale"])
+    assert not np.array_equal(found.states[0]["norm.scale"], np.ones(6, np.float32))
+
+
+def test_fedbn_of_one_client_is_local_training() -> None:
+    """What is shared and what is local are trained together: with one client nothing differs from SGD on all of it."""
+    from core.learning import fedavg
+    from core.rng import key_words
+
+    shard = two_clients()[0]
+    found = federated(fedbn(NORMED, 8), [shard], 1, 3, 0.2)
+    eager, plain = Eager(), fedavg(NORMED, 8)
+    start = eager.run(plain.init, (key_words(0, "init"),))["params"]
+    update = eager.run(plain.local_update, (start, shard, 3, 0.2, key_words(0, "client", 0, 0)))["update"]
+    for name in NORMED.spec:
+        now = found.states[0] if name.startswith("norm") else found.server["params"]
+        np.testing.assert_allclose(now[name], start[name] + update[name], rtol=1e-5, atol=1e-6)
+
+
+def test_fedrep_trains_the_head_first_then_the_body_and_shares_the_body_only() -> None:
+    algorithm = fedrep(NORMED, 25, head="out", head_epochs=2)
+    shard = two_clients()[1]
+    eager = Eager()
+    params = eager.run(algorithm.init, ((3, 4),))["params"]
+    assert algorithm.enter is not None
+    state = eager.run(algorithm.enter, (params, (5, 6)))["state"]
+    assert set(state) == {"out.bias", "out.kernel"}
+    assert set(params) == set(algorithm.update) == set(NORMED.spec) - set(state)
+    assert algorithm.server["params"].nbytes == nbytes(params)
+    found = eager.run(algorithm.local_update, (params, state, shard, 1, 0.3, (1, 2)))
+
+    rows = np.asarray(shard.index)[: shard.count]
+    x, y = jnp.asarray(shard.rows.arrays["x"][rows]), jnp.asarray(shard.rows.arrays["y"][rows])
+
+    def loss(part: Any, rest: Any) -> jax.Array:
+        return jnp.mean(NORMED.loss(NORMED.apply({**rest, **part}, x), y))
+
+    slope = jax.jit(jax.grad(loss))
+    head: Any = {name: jnp.asarray(array) for name, array in state.items()}
+    body: Any = {name: jnp.asarray(array) for name, array in params.items()}
+    for _ in range(2):  # all 25 examples are one batch
+        head = jax.tree.map(lambda w, g: w - 0.3 * g, head, slope(head, body))
+    moved = jax.tree.map(lambda w, g: w - 0.3 * g, body, slope(body, head))
+    for name in head:
+        np.testing.assert_allclose(found["state"][name], head[name], rtol=1e-4, atol=1e-6)
+    for name in body:
+        np.testing.assert_allclose(found["update"][name], moved[name] - body[name], rtol=1e-3, atol=1e-6)
+
+
+def test_models_that_cannot_be_divided_are_refused() -> None:
+    softmax = model("softmax", input_shape=(3,), classes=2)
+    with pytest.raises(ValueError, match=r"fedbn needs a model with normalisation layers.*dense\.bias, dense\.kernel"):
+        fedbn(softmax, 8)
+    with pytest.raises(ValueError, match=r"head is 'dense'; one of several layers of softmax \(dense\) is expected"):
+        fedrep(softmax, 8, head="dense")
+    with pytest.raises(ValueError, match=r"head is 'top'.*body, norm, out"):
+        fedrep(NORMED, 8, head="top")
+
+
+def test_a_client_whose_training_diverges_keeps_the_state_it_had() -> None:
+    """Of every algorithm with a state: what is not finite is not kept, or the client would be lost for good."""
+    from core.learning import ALGORITHMS
+    from core.learning.registry import example
+
+    of = example()
+    rows = Rows({"x": np.ones((4, 2), np.float32), "y": np.zeros(4, np.int32)})
+    shard, eager = Shard(rows, np.arange(4)), Eager()
+    for name, make in ALGORITHMS.items():
+        algorithm = make(of, 2)
+        if algorithm.enter is None or name == "ifca":
+            continue
+        server = eager.run(algorithm.init, ((1, 1),))
+        state = eager.run(algorithm.enter, (server["params"], (2, 2)))["state"]
+        groups = [group for group in (server["params"], server.get("shared"), state) if group is not None]
+        found = eager.run(algorithm.local_update, (*groups, shard, 3, float("inf"), (0, 0)))
+        assert not all(np.isfinite(array).all() for array in found["update"].values()), name
+        assert found["state"] == state, name
