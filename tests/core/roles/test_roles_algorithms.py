@@ -365,7 +365,7 @@ def asynchronous(name: str, rounds: int = 12, **options: Any) -> tuple[Simulated
 
 
 def arrivals(run: SimulatedRun) -> list[tuple[int, int, int]]:
-    """(client, version that it was sent, staleness) of each result, from what was recorded of selections and results."""
+    """(client, version that it was sent, staleness) of each result, from the records of selections and results."""
     found, sent = [], {}
     reports = iter(run.of(ClientRow))
     for row in run.of(ParticipationRow):
