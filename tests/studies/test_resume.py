@@ -135,7 +135,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["fedavg"])
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold", "fedbuff"])
 def test_a_run_that_is_killed_ten_times_ends_as_if_it_were_not(tmp_path: Path, algorithm: str) -> None:
     assert interrupted(tmp_path, algorithm, 10, 5, rounds=30) > 0
 
