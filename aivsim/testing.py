@@ -260,7 +260,7 @@ class FakeContext(Context):
 
         return Eager().run(function, arguments)
 
-    async def value(self, payload: Payload) -> Any:
+    async def value(self, payload: Payload, *, ahead: bool = False) -> Any:
         return payload
 
     def random(self, purpose: str, counter: int = 0) -> np.random.Generator:

@@ -354,7 +354,7 @@ class Cell(Context):
     async def compute(self, function: Any, *arguments: Any) -> Any:
         return await self.machine.compute(function, arguments)
 
-    async def value(self, payload: Payload) -> ArrayDict:
+    async def value(self, payload: Payload, *, ahead: bool = False) -> ArrayDict:
         if not isinstance(payload, ArrayDict):
             raise TypeError(f"a payload of the real world is an ArrayDict, not {type(payload).__name__}")
         return payload

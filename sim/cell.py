@@ -129,25 +129,28 @@ class _Request(Wait):
 class Computation(Wait):
     """Waiting for the device to have done a job."""
 
-    __slots__ = ("arguments", "cell", "function", "job")
+    __slots__ = ("arguments", "begun", "cell", "function", "job")
 
     def __init__(self, cell: Cell, function: Any, arguments: tuple[Any, ...]) -> None:
         self.cell = cell
         self.function = function
         self.arguments = arguments
-        self.job = 0
+        self.job = self.begun = 0
 
     def arm(self, task: Task) -> None:
-        work = self.cell.world.evaluator.work(self.function, self.arguments)
+        evaluator = self.cell.world.evaluator
+        work = evaluator.work(self.function, self.arguments)
         self.job = self.cell.node.submit(task, self.function.name, work)
+        self.begun = evaluator.begin(self.function, self.arguments)
 
     def disarm(self, task: Task) -> None:
+        self.cell.world.evaluator.drop(self.begun)
         self.cell.node.cancel(self.job)
 
     def ended(self, task: Task) -> None:
         """The device has done it. Numerics are asked for at the end, so that what never ends costs none."""
         try:
-            outcome = self.cell.world.evaluator.submit(self.function, self.arguments)
+            outcome = self.cell.world.evaluator.end(self.begun)
         except Exception as mistake:  # noqa: BLE001  whatever tracing the function raises is for the actor
             task.resume(task.throw, mistake)
         else:
@@ -398,8 +401,8 @@ class Cell(Context):
     def compute(self, function: Any, *arguments: Any) -> Awaitable[Any]:
         return Computation(self, function, arguments)
 
-    async def value(self, payload: Payload) -> Any:
-        return self.world.evaluator.value(payload)
+    async def value(self, payload: Payload, *, ahead: bool = False) -> Any:
+        return self.world.evaluator.value(payload, ahead=ahead)
 
     def random(self, purpose: str, counter: int = 0) -> np.random.Generator:
         return rng.generator(self.world.seed, self.name, purpose, counter)

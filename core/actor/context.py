@@ -155,8 +155,12 @@ class Context(ABC):
         """
 
     @abstractmethod
-    def value(self, payload: Payload) -> Awaitable[Any]:
-        """Look at a payload: an `ArrayDict` with the real arrays. Takes no simulated time."""
+    def value(self, payload: Payload, *, ahead: bool = False) -> Awaitable[Any]:
+        """Look at a payload: an `ArrayDict` with the real arrays. Takes no simulated time.
+
+        Who looks at one result after the other says `ahead`: in the simulator jobs of the same kind that are under way
+        are then computed together with this one. No result depends on it.
+        """
 
     @abstractmethod
     def random(self, purpose: str, counter: int = 0) -> np.random.Generator:

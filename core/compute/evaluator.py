@@ -64,6 +64,9 @@ class Evaluator:
         #: The last step of each of the last rounds of computing: the simulator is not more than one ahead.
         self._last_steps: list[Step] = []
         self._order = 0
+        #: Jobs that devices are at: what they were given, or their results if a look ahead has added them.
+        self._begun: dict[int, tuple[Function, Sequence[Any]] | dict[str, Deferred]] = {}
+        self._begun_jobs = 0
         #: Consumed or wanted nodes that are not computed.
         self._pending: dict[Node, None] = {}
 
@@ -115,6 +118,21 @@ class Evaluator:
             own.append(argument)
         return tuple(own)
 
+    def begin(self, function: Function, args: Sequence[Any]) -> int:
+        """A device has begun a job: a look ahead may compute it already. Returns what `end` or `drop` is told."""
+        self._begun_jobs += 1
+        self._begun[self._begun_jobs] = (function, args)
+        return self._begun_jobs
+
+    def end(self, job: int) -> dict[str, Deferred]:
+        """The device has done a job: add it, if no look ahead has. Raises as `submit` does."""
+        found = self._begun.pop(job)
+        return found if isinstance(found, dict) else self.submit(*found)
+
+    def drop(self, job: int) -> None:
+        """A job that was begun ends without a result; if it was computed ahead, that was wasted."""
+        self._begun.pop(job, None)
+
     def work(self, function: Function, args: Sequence[Any]) -> Work:
         """FLOPs and bytes of the reference step, and the steps that these arguments make."""
         return function.work(*args)
@@ -142,19 +160,39 @@ class Evaluator:
                 if promise.file is not None:
                     self._lasting.append(promise.file)
 
-    def value(self, payload: Payload) -> ArrayDict:
-        """Look: compute exactly what the payload rests on."""
+    def value(self, payload: Payload, *, ahead: bool = False) -> ArrayDict:
+        """Look: compute exactly what the payload rests on.
+
+        `ahead`: jobs that devices are at join the batches of their likes, as they will be looked at soon. Who joins
+        follows from the order of submissions; a job that is then dropped counts as wasted.
+        """
         if isinstance(payload, ArrayDict):
             return payload
         deferred = _deferred(payload)
         self.counts.looks += 1
         found = deferred.node.values.get(deferred.group)
         if found is None:
-            self._evaluate([(deferred.node, deferred.group)])
+            targets = [(deferred.node, deferred.group)]
+            if ahead:
+                targets += self._ahead(targets)
+            self._evaluate(targets)
             found = deferred.node.values[deferred.group]
         self._mark_useful(deferred.node)
         self._keep(found)
         return self._kept(found)
+
+    def _ahead(self, targets: Sequence[Target]) -> list[Target]:
+        """The results of begun jobs of the functions and kinds that these targets take."""
+        entries = {node.entry for node in Schedule(targets).needed if node.entry.accumulation is None}
+        found: list[Target] = []
+        for job, begun in list(self._begun.items()):
+            if isinstance(begun, dict):
+                continue
+            function, args = begun
+            if self._entries.get((function, tuple([kind_of(argument) for argument in args]))) in entries:
+                outcome = self._begun[job] = self.submit(function, args)
+                found += [(payload.node, payload.group) for payload in outcome.values()]
+        return found
 
     def want(self, payload: Payload) -> None:
         """Have a payload computed at the latest at `finish` (a recorded value is no look)."""

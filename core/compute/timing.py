@@ -34,6 +34,8 @@ class Timing:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self._begun: dict[int, tuple[Function, Sequence[Any]]] = {}
+        self._begun_jobs = 0
         self._outcomes: dict[tuple[Function, tuple[Kind, ...]], dict[str, Deferred]] = {}
 
     def submit(self, function: Function, args: Sequence[Any]) -> dict[str, Deferred]:
@@ -49,6 +51,20 @@ class Timing:
             }
         return outcome
 
+    def begin(self, function: Function, args: Sequence[Any]) -> int:
+        """A device has begun a job."""
+        self._begun_jobs += 1
+        self._begun[self._begun_jobs] = (function, args)
+        return self._begun_jobs
+
+    def end(self, job: int) -> dict[str, Deferred]:
+        """The device has done a job."""
+        return self.submit(*self._begun.pop(job))
+
+    def drop(self, job: int) -> None:
+        """A job that was begun ends without a result."""
+        self._begun.pop(job, None)
+
     def work(self, function: Function, args: Sequence[Any]) -> Work:
         """FLOPs and bytes of the reference step, and the steps that these arguments make."""
         return function.work(*args)
@@ -57,7 +73,7 @@ class Timing:
         """What a record shows of a payload."""
         return self.value(payload)
 
-    def value(self, payload: Payload) -> ArrayDict:
+    def value(self, payload: Payload, *, ahead: bool = False) -> ArrayDict:
         """A look, at nothing."""
         if isinstance(payload, ArrayDict):
             return payload

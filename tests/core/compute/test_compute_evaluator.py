@@ -584,3 +584,28 @@ def _scaled(evaluator: Evaluator) -> list[Any]:
         evaluator.want(out)
     evaluator.finish()
     return [evaluator.value(out) for out in outs]
+
+
+def test_a_look_ahead_takes_the_jobs_under_way_along() -> None:
+    """Five devices are at equal jobs and one at another; one look computes the equal ones in one batch."""
+    evaluator = Evaluator()
+    jobs = [evaluator.begin(scale, (payload(2), float(k))) for k in range(5)]
+    other = evaluator.begin(add, (payload(1), payload(2)))
+    first = evaluator.end(jobs[0])["out"]
+    assert evaluator.value(first, ahead=True)["x"].tolist() == [0.0]
+    assert evaluator.counts.of("evaluator_test.scale").batches == 1
+    assert (evaluator.counts.jobs_executed, evaluator.counts.jobs_wasted) == (5, 4)
+    for k in (1, 2, 3):
+        assert evaluator.value(evaluator.end(jobs[k])["out"], ahead=True)["x"].tolist() == [2.0 * k]
+    evaluator.drop(jobs[4])
+    assert evaluator.value(evaluator.end(other)["out"])["x"].tolist() == [4.0]
+    assert evaluator.counts.of("evaluator_test.scale").batches == 1
+    # The one that was dropped was computed in vain.
+    assert (evaluator.counts.jobs_executed, evaluator.counts.jobs_wasted) == (6, 1)
+
+
+def test_a_plain_look_takes_nothing_along() -> None:
+    evaluator = Evaluator()
+    jobs = [evaluator.begin(scale, (payload(2), float(k))) for k in range(3)]
+    evaluator.value(evaluator.end(jobs[0])["out"])
+    assert evaluator.counts.jobs_executed == 1
