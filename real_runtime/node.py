@@ -25,6 +25,7 @@ from core.records.manifest import MODEL
 from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError, own_fingerprint
+from real_runtime.emulation.namespace import enter
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
@@ -146,6 +147,7 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 @click.option("--records", required=True, type=click.Path(path_type=Path), help="Folder that gets this node's records.")
 @click.option("--patience", default=PATIENCE_S, show_default=True, help="Seconds to wait for the other nodes.")
 @click.option("--listen-fd", type=int, hidden=True, help="An inherited socket, bound and listening.")
+@click.option("--namespace-fd", type=int, hidden=True, help="An inherited network namespace to live in.")
 @click.option("--launched", is_flag=True, hidden=True, help="Report to standard output; end with standard input.")
 def main(
     scenario: str | None,
@@ -158,11 +160,15 @@ def main(
     records: Path,
     patience: float,
     listen_fd: int | None,
+    namespace_fd: int | None,
     launched: bool,
 ) -> None:
     """Run one node of a real run."""
     if (scenario is None) == (function is None):
         raise click.UsageError("one of --scenario and --deployment is needed")
+    if namespace_fd is not None:
+        # Before there are other threads: each belongs to the namespace of the one that started it.
+        enter(namespace_fd)
     try:
         book = books.load(address_book)
         if node not in book.nodes:
