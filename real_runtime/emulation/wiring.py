@@ -114,7 +114,8 @@ class Wiring:
             return []
         try:
             async with asyncio.timeout(GRACE_S):
-                told, _ = await process.communicate()
+                # An input, though empty, is what has standard input closed.
+                told, _ = await process.communicate(b"")
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -99,6 +99,14 @@ def endless() -> Deployment:
     return _study(Endless)
 
 
+def behind_links() -> Deployment:
+    return _study(Asking, link_mode="emulated")
+
+
+def endless_behind_links() -> Deployment:
+    return _study(Endless, link_mode="emulated")
+
+
 def failing() -> Deployment:
     return _study(Asking, Fragile)
 
