@@ -47,15 +47,19 @@ FLUSH_S = 2.0
 
 
 def from_function(path: str) -> Deployment:
-    """The deployment that a function `module:name` returns; raises `click.UsageError`."""
-    module_name, colon, name = path.partition(":")
+    """The deployment that a function `module:name` returns, or `module:name:text` for the text.
+
+    Raises `click.UsageError`.
+    """
+    module_name, colon, rest = path.partition(":")
+    name, *text = rest.split(":", 1)
     if not colon:
-        raise click.UsageError(f"--deployment {path!r}: takes module:function")
+        raise click.UsageError(f"--deployment {path!r}: takes module:function, or module:function:text")
     try:
-        make: Callable[[], Deployment] = getattr(importlib.import_module(module_name), name)
+        make: Callable[..., Deployment] = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise click.UsageError(f"--deployment {path!r}: {error}") from None
-    return make()
+    return make(*text)
 
 
 async def serve(
@@ -139,7 +143,10 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the scenario.")
 @click.option(
-    "--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment."
+    "--deployment",
+    "function",
+    metavar="MODULE:FUNCTION[:TEXT]",
+    help="A Python function that returns a Deployment, and what it is given.",
 )
 @click.option("--node", required=True, help="This node's name in the address book.")
 @click.option("--address-book", required=True, type=click.Path(path_type=Path), help="YAML or JSON; see the module.")
