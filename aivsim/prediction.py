@@ -1,10 +1,10 @@
 """How long a transfer over TCP should take, as a closed form, and the constants of it that fit measurements.
 
-Slow start doubles the window from its initial size in every round trip until it fills the path (Cardwell, Savage,
-Anderson, "Modeling TCP latency", INFOCOM 2000, without its losses); afterwards the rate is the least of the link's share
-and of what loss leaves: Mathis et al. (CCR 1997) for Reno, RFC 8312, eq. 6 for CUBIC, nothing below 15 % for BBR.
-Deviations: a factor on those rates is fitted, and a packet passes two links one after the other, as it does in the
-emulation.
+After Cardwell, Savage, Anderson, "Modeling TCP latency", INFOCOM 2000: slow start doubles the window from its initial
+size in every round trip until it fills the path; what comes after the first loss that is to be expected moves at the
+rate that loss leaves, where the link's share is not less: by Mathis et al. (CCR 1997) for Reno, by RFC 8312, eq. 6 for
+CUBIC; BBR does not answer loss below 15 %. Deviations: a factor on those rates is fitted, the recovery of the first
+loss costs nothing, and a packet passes two links one after the other, as it does in the emulation.
 """
 
 from __future__ import annotations
@@ -59,6 +59,14 @@ def loss_limited_bytes_per_s(rtt_s: float, loss: float, congestion: str) -> floa
     return window * MSS_BYTES / rtt_s
 
 
+def before_loss_bytes(size_bytes: float, loss: float) -> float:
+    """What of a transfer is sent until its first loss, or its end, in the mean (Cardwell et al., eq. 5)."""
+    if loss <= 0.0:
+        return size_bytes
+    segments = size_bytes / MSS_BYTES
+    return float((1.0 - (1.0 - loss) ** segments) * (1.0 - loss) / loss + 1.0) * MSS_BYTES
+
+
 def slow_start_s(size_bytes: float, rate_bytes_per_s: float, rtt_s: float, window_bytes: float) -> float:
     """What slow start adds to size / rate: rounds until the window fills the path, less what they have carried."""
     full, sent, rounds = rate_bytes_per_s * rtt_s, 0.0, 0
@@ -75,13 +83,14 @@ def predicted_s(route: Route, flows: int, size_bytes: float, congestion: str, co
     packet_s = min(PACKET_BYTES, size_bytes / constants.goodput_share) / rate
     # An acknowledgement is small; a packet passes the sender's link and the receiver's.
     rtt_s = 2.0 * route.delay_s + 2.0 * packet_s + constants.extra_rtt_s
+    share = rate * constants.goodput_share * (1.0 - route.loss) / flows
     limited = constants.loss_factor * loss_limited_bytes_per_s(rtt_s, route.loss, congestion)
-    goodput = min(rate * constants.goodput_share * (1.0 - route.loss) / flows, limited)
-    start_s = 0.0
+    unharmed_bytes = size_bytes if limited >= share else min(size_bytes, before_loss_bytes(size_bytes, route.loss))
+    moving_s = unharmed_bytes / share + (size_bytes - unharmed_bytes) / min(share, limited)
     if congestion != "bbr":
         # BBR goes on at the rate that it knows; the others begin anew after a rest (RFC 2861).
-        start_s = slow_start_s(size_bytes, goodput, rtt_s, constants.initial_window * MSS_BYTES)
-    return route.delay_s + packet_s + constants.extra_s + size_bytes / goodput + start_s
+        moving_s += slow_start_s(unharmed_bytes, share, rtt_s, constants.initial_window * MSS_BYTES)
+    return route.delay_s + packet_s + constants.extra_s + moving_s
 
 
 def fit(

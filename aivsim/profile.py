@@ -222,8 +222,9 @@ def text(machine: MachineProfile) -> str:
         (
             "# This machine as a class of devices, measured by `aivsim profile`; a scenario may take it over.",
             f"# A step of training of {machine.model} took {machine.step_s * 1e6:.4g} us; the step overhead is what it",
-            "# took beyond the larger of FLOPs / train_speed and bytes / memory_speed. Copying more than a cache holds,",
-            f"# the machine reads and writes {machine.main_memory_bytes_per_s / 1e9:.4g} GB/s.",
+            "# took beyond the larger of FLOPs / train_speed and bytes / memory_speed.",
+            "# Copying more than a cache holds, the machine reads and writes "
+            f" {machine.main_memory_bytes_per_s / 1e9:.4g} GB/s.",
             f"# A small message between two processes took {machine.message_s * 1e6:.4g} us.",
             "profiles:",
             f"  {NAME}:",
