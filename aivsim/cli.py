@@ -166,12 +166,20 @@ def compare(first: Path, second: Path, out: Path | None) -> None:
 @cli.command()
 @click.argument("scenario", default="quickstart")
 @click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the profile to a file too.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many train at the same time, if one machine stands for several devices.",
+)
 @_settings
-def profile(scenario: str, out: Path | None, seed: int | None, settings: tuple[str, ...]) -> None:
+def profile(scenario: str, out: Path | None, at_once: int, seed: int | None, settings: tuple[str, ...]) -> None:
     """Measure this machine, with the training of SCENARIO, as a class of devices."""
     from aivsim.validate import profile_command
 
-    profile_command(scenario, out, seed=seed, settings=settings)
+    profile_command(scenario, out, at_once=at_once, seed=seed, settings=settings)
 
 
 @cli.command()
@@ -200,6 +208,9 @@ def profile(scenario: str, out: Path | None, seed: int | None, settings: tuple[s
     help="Congestion control of TCP.",
 )
 @click.option("--profile", "profile_file", type=_DIRECTORY, metavar="FILE", help="Profile; default: measure it now.")
+@click.option(
+    "--own-devices", is_flag=True, help="Keep the scenario's devices, instead of this machine as each of them."
+)
 @click.option("--transfers", "transfers_file", type=_DIRECTORY, metavar="FILE", help="Use transfers measured before.")
 @click.option(
     "--only",
@@ -219,6 +230,7 @@ def validate(
     sizes: str | None,
     longest: float,
     congestion: str,
+    own_devices: bool,
     profile_file: Path | None,
     transfers_file: Path | None,
     only: str | None,
@@ -238,6 +250,7 @@ def validate(
         quick=quick,
         longest_s=longest,
         congestion=congestion,
+        own_devices=own_devices,
         profile_file=profile_file,
         transfers_file=transfers_file,
         parts=(only,) if only else ("scenario", "transfers"),

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -54,20 +55,22 @@ class MachineProfile:
     step_overhead_s: float
     #: A small message between two processes, both ends' work included.
     message_s: float
-    #: Of which model the step is, and how long one took.
+    #: Of which model the step is, how many were trained at once, and how long a step took.
     model: str
+    at_once: int
     step_s: float
 
 
-def measure(scenario: Scenario, tell: Callable[[str], None]) -> MachineProfile:
+def measure(scenario: Scenario, tell: Callable[[str], None], *, at_once: int = 1) -> MachineProfile:
     """Measure this machine, with training as the scenario does it; `tell` hears what is being measured.
 
-    Raises `ValueError` and `OSError` as the building of the scenario does.
+    `at_once`: how many train at the same time, each of them a device. Raises `ValueError` and `OSError` as the
+    building of the scenario does, and `LaunchError`.
     """
     tell("matrix product")
     flops_per_s = matmul_flops_per_s()
     tell(f"training step of {scenario.model.name}")
-    step_s, flops, moved = training_step(scenario)
+    step_s, flops, moved = training_step(scenario, at_once)
     tell("memory")
     main_bytes_per_s = copy_bytes_per_s(MEMORY_BYTES)
     bytes_per_s = max(copy_bytes_per_s(max(int(moved / 2), LEAST_COPIED_BYTES)), moved / step_s)
@@ -81,6 +84,7 @@ def measure(scenario: Scenario, tell: Callable[[str], None]) -> MachineProfile:
         step_overhead_s=max(step_s - roof_s, 0.0),
         message_s=message_s,
         model=scenario.model.name,
+        at_once=at_once,
         step_s=step_s,
     )
 
@@ -118,8 +122,8 @@ def copy_bytes_per_s(size_bytes: int) -> float:
     return best
 
 
-def training_step(scenario: Scenario) -> tuple[float, float, float]:
-    """Seconds, FLOPs and bytes of a step of a client's training as the scenario asks for it."""
+def training_step(scenario: Scenario, at_once: int) -> tuple[float, float, float]:
+    """Seconds, FLOPs and bytes of a step of a client's training as the scenario asks for it, `at_once` of them."""
     import numpy as np
 
     from core.compute import Eager
@@ -142,10 +146,12 @@ def training_step(scenario: Scenario) -> tuple[float, float, float]:
         return time.perf_counter() - began_s
 
     # The first is compiled.
-    first_s = seconds()
-    count = JOBS if first_s < 1.0 else REPEATS
+    seconds()
+    count = JOBS if seconds() < 1.0 else REPEATS
     work = algorithm.local_update.work(*arguments)
-    return statistics.median(seconds() for _ in range(count)) / work.steps, work.flops, work.bytes
+    with ThreadPoolExecutor(at_once) as pool:
+        took_s = [future.result() for _ in range(count) for future in [pool.submit(seconds) for _ in range(at_once)]]
+    return statistics.median(took_s) / work.steps, work.flops, work.bytes
 
 
 # Messages.
@@ -221,10 +227,11 @@ def text(machine: MachineProfile) -> str:
     return "\n".join(
         (
             "# This machine as a class of devices, measured by `aivsim profile`; a scenario may take it over.",
-            f"# A step of training of {machine.model} took {machine.step_s * 1e6:.4g} us; the step overhead is what it",
+            f"# A step of training of {machine.model}, {machine.at_once} of them at once, took "
+            f"{machine.step_s * 1e6:.4g} us; the step overhead is what it",
             "# took beyond the larger of FLOPs / train_speed and bytes / memory_speed.",
             "# Copying more than a cache holds, the machine reads and writes "
-            f" {machine.main_memory_bytes_per_s / 1e9:.4g} GB/s.",
+            f"{machine.main_memory_bytes_per_s / 1e9:.4g} GB/s.",
             f"# A small message between two processes took {machine.message_s * 1e6:.4g} us.",
             "profiles:",
             f"  {NAME}:",

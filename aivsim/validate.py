@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,13 +85,13 @@ def _whole(option: str, values: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def profile_command(name: str, out: Path | None, *, seed: int | None, settings: Sequence[str]) -> None:
+def profile_command(name: str, out: Path | None, *, at_once: int, seed: int | None, settings: Sequence[str]) -> None:
     """Measure this machine and print or write its profile. Raises `InputWrong` and `Failed`."""
     from aivsim import profile
     from aivsim.scenarios import loaded
     from core.records import RecordsError
 
-    machine = _measured(loaded(name, settings, seed))
+    machine = _measured(loaded(name, settings, seed), at_once)
     click.echo(profile.text(machine), nl=False)
     if out is not None:
         try:
@@ -100,12 +101,12 @@ def profile_command(name: str, out: Path | None, *, seed: int | None, settings: 
         click.echo(f"\n{out}", err=True)
 
 
-def _measured(scenario: Scenario) -> MachineProfile:
+def _measured(scenario: Scenario, at_once: int) -> MachineProfile:
     from aivsim import profile
     from real_runtime.launcher import LaunchError
 
     try:
-        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True))
+        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True), at_once=at_once)
     except (ValueError, OSError) as error:
         raise InputWrong(str(error)) from None
     except LaunchError as error:
@@ -122,6 +123,7 @@ def validate_command(
     quick: bool,
     longest_s: float,
     congestion: str,
+    own_devices: bool,
     profile_file: Path | None,
     transfers_file: Path | None,
     parts: Sequence[str],
@@ -137,7 +139,10 @@ def validate_command(
     _claim(out)
     notes: list[str] = []
     try:
-        metrics = _in_both_worlds(scenario, out, profile_file, congestion, notes) if "scenario" in parts else ()
+        metrics: tuple[Metric, ...] = ()
+        if "scenario" in parts:
+            here = scenario if own_devices else _as_this_machine(scenario, out, profile_file)
+            metrics = _in_both_worlds(here, out, congestion, notes)
         points: list[Point] = []
         constants: tuple[tuple[str, float], ...] = ()
         if "transfers" in parts:
@@ -177,25 +182,31 @@ def _claim(out: Path) -> None:
 # The scenario in both worlds.
 
 
-def _in_both_worlds(
-    scenario: Scenario, out: Path, profile_file: Path | None, congestion: str, notes: list[str]
-) -> tuple[Metric, ...]:
-    from aivsim import profile, runs
+def _as_this_machine(scenario: Scenario, out: Path, profile_file: Path | None) -> Scenario:
+    """The scenario with devices as fast as this machine, which is measured if there is no file that says it."""
+    from aivsim import profile
+
+    if profile_file is None:
+        profile_file = out / "profile.yaml"
+        # All clients of a round compute on this one machine.
+        asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
+        profile.save(profile_file, _measured(scenario, asked))
+    try:
+        return profile.on_this_machine(scenario, profile.load(profile_file))
+    except (profile.ProfileError, ValueError) as error:
+        raise InputWrong(str(error)) from None
+
+
+def _in_both_worlds(scenario: Scenario, out: Path, congestion: str, notes: list[str]) -> tuple[Metric, ...]:
+    from aivsim import runs
     from analysis.study import Study
     from analysis.validation import scenario_metrics
     from core.records.store import write_whole
     from core.scenario import Scenario, dumps
 
-    if profile_file is None:
-        profile_file = out / "profile.yaml"
-        profile.save(profile_file, _measured(scenario))
-    try:
-        here = profile.on_this_machine(scenario, profile.load(profile_file))
-        data = here.resolved()
-        data["real"] |= {"links": "emulated", "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
-        here = Scenario.model_validate(data)
-    except (profile.ProfileError, ValueError) as error:
-        raise InputWrong(str(error)) from None
+    data = scenario.resolved()
+    data["real"] |= {"links": "emulated", "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
+    here = Scenario.model_validate(data)
     path = out / "scenario.yaml"
     write_whole(path, dumps(here).encode())
     studies = []
@@ -214,7 +225,7 @@ def _in_both_worlds(
     if overruns:
         notes.append(
             f"In {overruns} of {studies[1].run.table('jobs').num_rows} computations this machine, which runs all nodes "
-            "at once, was slower than it was alone when its profile was measured."
+            "at once, was slower than the device that it stood for."
         )
     return scenario_metrics(*studies)
 
