@@ -1,8 +1,9 @@
 """Messages of known sizes from one or several senders to one receiver, timed by the actors themselves in both worlds.
 
-The receiver asks one sender, or several at once, for a load, and records how long each took from the sender's `send`
-until it had it. Between two transfers it rests, so that TCP's windows have fallen back when the next begins, as they
-have in a round of training after the clients' computing. The first load of each sender finds no connection yet.
+The receiver asks one sender, or several, for a load at one and the same time, and records how long each took from the
+sender's `send` until it had it. Between two transfers it rests, so that TCP's windows have fallen back when the next
+begins, as they have in a round of training after the clients' computing. The first load of each sender finds no
+connection yet.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from core.records.store import read_parts
 from core.wire import frame_size
 
 RECEIVER: Final = "receiver"
+#: Senders begin this long after the asking, and two round trips: all have heard by then, mostly also after a loss, s.
+LEAD_S: Final = 0.3
 #: Frames may be as large as a load and what stands around it.
 LARGEST_BYTES: Final = 1 << 30
 
@@ -60,9 +63,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Ask(Message, frozen=True, kw_only=True):
-    """Send a load of so many bytes."""
+    """Send a load of so many bytes at a time of the study."""
 
     step: int
+    start_s: float
     size_bytes: int
 
 
@@ -99,6 +103,7 @@ class Sender(Actor):
 
     async def handle(self, ctx: Context, message: Message) -> None:
         assert isinstance(message, Ask)
+        await ctx.sleep(max(message.start_s - ctx.now, 0.0))
         if message.size_bytes == 0:
             await ctx.send(message.sender, Note(step=message.step, sent_s=ctx.now))
             return
@@ -122,8 +127,10 @@ class Receiver(Actor):
             await self._step(ctx, number, step)
 
     async def _step(self, ctx: Context, number: int, step: Step) -> None:
+        start_s = ctx.now + LEAD_S + 4 * self.plan.route.delay_s
         for sender in range(step.flows):
-            await ctx.send(sender_name(sender), Ask(step=number, size_bytes=step.size_bytes))
+            ask = Ask(step=number, start_s=start_s, size_bytes=step.size_bytes)
+            await ctx.send(sender_name(sender), ask)
         for _ in range(step.flows):
             message = await ctx.receive()
             assert isinstance(message, Load | Note)

@@ -364,10 +364,9 @@ def test_transfers_in_both_worlds(tmp_path: Path, emulation: None, monkeypatch: 
     assert len(transfers) == 12
     for transfer in transfers:
         setting = transfer.setting
-        # Nothing beats its link: all frames have to pass the receiver's.
-        least_s = setting.route.delay_s + setting.flows * transfer.frame_bytes / setting.route.rate_bytes_per_s
+        # Nothing beats its link.
         assert len(transfer.measured_s) == 5
-        assert min(transfer.measured_s) >= least_s - setting.flows * 1e-3, setting
+        assert min(transfer.measured_s) >= setting.route.delay_s + transfer.frame_bytes / setting.route.rate_bytes_per_s
     assert (out / "validation.html").exists()
     again = invoke(
         *("validate", "quickstart", "--out", str(tmp_path / "again"), "--only", "transfers"),
