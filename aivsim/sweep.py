@@ -130,14 +130,23 @@ async def run(grid: Grid, on_route: Callable[[Plan, list[Transfer]], Any]) -> li
     """Run all routes; `on_route` hears of each that has ended. Raises `LaunchError` and `Differs`."""
     limit = _Limit(TOGETHER_BITS_PER_S / 8, TOGETHER)
     found: list[Transfer] = []
+    whole = asyncio.current_task()
+    assert whole is not None
 
-    async def one(route: Route) -> None:
-        plan = grid.plan(route)
-        if not plan.steps:
-            return
+    plans = [plan for route in grid.routes() if (plan := grid.plan(route)).steps]
+    # Before anything is measured, so that it takes no processor from that.
+    simulations = [simulate(plan) for plan in plans]
+
+    async def one(plan: Plan, simulated: list[TransferRow]) -> None:
+        route = plan.route
         async with limit.taken(route.rate_bytes_per_s):
-            simulated = await asyncio.to_thread(simulate, plan)
-            real = await measure(plan)
+            try:
+                real = await measure(plan)
+            except asyncio.CancelledError:
+                # A launcher takes a signal as the end of its own run; here it is that of all.
+                if not whole.cancelling():
+                    whole.cancel()
+                raise
         kinds = [sorted((r.step, r.sender, r.size_bytes, r.frame_bytes) for r in rows) for rows in (simulated, real)]
         if kinds[0] != kinds[1]:
             raise Differs(f"{describe(route)}: the two worlds did not send the same messages and bytes")
@@ -146,8 +155,8 @@ async def run(grid: Grid, on_route: Callable[[Plan, list[Transfer]], Any]) -> li
         on_route(plan, transfers)
 
     async with asyncio.TaskGroup() as group:
-        for route in grid.routes():
-            group.create_task(one(route))
+        for plan, simulated in zip(plans, simulations, strict=True):
+            group.create_task(one(plan, simulated))
     order = {route: number for number, route in enumerate(grid.routes())}
     return sorted(found, key=lambda t: (order[t.setting.route], t.setting.flows, t.setting.size_bytes))
 

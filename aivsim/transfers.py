@@ -167,7 +167,7 @@ def deployment(text: str) -> Deployment:
         messages=(Ask, Load, Note),
         seed=plan.seed,
         max_frame_bytes=LARGEST_BYTES,
-        link_mode="emulated",
+        emulate_links=True,
         congestion=plan.congestion,
     )
 

@@ -205,7 +205,7 @@ def _in_both_worlds(scenario: Scenario, out: Path, congestion: str, notes: list[
     from core.scenario import Scenario, dumps
 
     data = scenario.resolved()
-    data["real"] |= {"links": "emulated", "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
+    data["real"] |= {"emulate_links": True, "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
     here = Scenario.model_validate(data)
     path = out / "scenario.yaml"
     write_whole(path, dumps(here).encode())
@@ -256,6 +256,8 @@ def _transfers(swept: Grid, out: Path, file: Path | None, notes: list[str]) -> l
     with _Progress(len(swept.routes())) as tell:
         try:
             found = asyncio.run(sweep.run(swept, tell))
+        except* asyncio.CancelledError:
+            raise KeyboardInterrupt from None
         except* (LaunchError, sweep.Differs) as errors:
             raise Failed("; ".join(str(error) for error in errors.exceptions)) from None
     sweep.save(out / "transfers.json", found)

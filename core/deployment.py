@@ -183,8 +183,8 @@ class Deployment:
     time_scale: float = 1.0
     #: Devices of the real world: `emulated` by the wall clock, or the `host` itself.
     device_mode: str = "emulated"
-    #: Links of the real world: `unshaped`, or `emulated` from the placements' links.
-    link_mode: str = "unshaped"
+    #: Whether the placements' links are emulated in the real world, or messages as fast as the machine's own.
+    emulate_links: bool = False
     #: Congestion control of TCP over emulated links: cubic, bbr or reno.
     congestion: str = "cubic"
 

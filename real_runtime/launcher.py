@@ -135,7 +135,7 @@ async def run(
     with tempfile.TemporaryDirectory(prefix="aivsim-") as secret, contextlib.ExitStack() as sockets:
         private = Path(secret)
         wiring: Wiring | None = None
-        if deployment.link_mode == "emulated":
+        if deployment.emulate_links:
             hosted = partition(deployment, _emulated_nodes(deployment))
             wiring = sockets.enter_context(_wiring(deployment, hosted))
             seats = {n: _Seat(w.listener, w.address, w.namespace_fd) for n, w in wiring.wires.items()}

@@ -318,10 +318,10 @@ class Real(Section):
     devices: Annotated[Literal["emulated", "host"], Choice("emulated", "host")] = Field(
         "emulated", description="emulated: the scenario's devices by the wall clock; host: each is this machine itself."
     )
-    links: Annotated[Literal["unshaped", "emulated"], Choice("unshaped", "emulated")] = Field(
-        "unshaped",
-        description="unshaped: messages travel as fast as the machine can; emulated: every actor is a process behind "
-        "the scenario's link, in a network namespace of its own (Linux, as root).",
+    emulate_links: Bool = Field(
+        False,
+        description="Every actor is a process behind the scenario's link, in a network namespace of its own (Linux, as "
+        "root); without it messages travel as fast as the machine can.",
     )
     congestion: Annotated[Literal["cubic", "bbr", "reno"], Choice("cubic", "bbr", "reno")] = Field(
         "cubic", description="Congestion control of TCP over emulated links."

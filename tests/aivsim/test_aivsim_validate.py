@@ -132,7 +132,7 @@ def test_a_plan_travels_as_text() -> None:
     plan = Plan(Route(1e6, 0.01, 0.002), (Step(0, 3),), rest_s=1.0, seed=5, congestion="bbr")
     study = deployment(msgspec.json.encode(plan).decode())
     assert [placement.name for placement in study.placements] == ["receiver", "sender-0", "sender-1", "sender-2"]
-    assert (study.congestion, study.link_mode, study.seed) == ("bbr", "emulated", 5)
+    assert (study.congestion, study.emulate_links, study.seed) == ("bbr", True, 5)
     assert [placement.link.loss for placement in study.placements] == [0.0, 0.002, 0.002, 0.002]
     assert {placement.link.latency_s for placement in study.placements} == {0.005}
 

@@ -100,11 +100,11 @@ def endless() -> Deployment:
 
 
 def behind_links() -> Deployment:
-    return _study(Asking, link_mode="emulated")
+    return _study(Asking, emulate_links=True)
 
 
 def endless_behind_links() -> Deployment:
-    return _study(Endless, link_mode="emulated")
+    return _study(Endless, emulate_links=True)
 
 
 def failing() -> Deployment:
