@@ -354,6 +354,6 @@ def _fitted(
     if spread:
         notes.append(
             f"Repetitions of a measurement lie {100 * spread[len(spread) // 2]:.1f} % from their median in the middle, "
-            f"{100 * spread[int(0.95 * (len(spread) - 1))]:.1f} % at the 95th percentile: no model can be nearer."
+            f"{100 * spread[int(0.95 * (len(spread) - 1))]:.1f} % at the 95th percentile."
         )
     return points, tuple(dataclasses.asdict(constants).items())
