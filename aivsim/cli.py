@@ -164,6 +164,100 @@ def compare(first: Path, second: Path, out: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("scenario", default="quickstart")
+@click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the profile to a file too.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many train at the same time, if one machine stands for several devices.",
+)
+@_settings
+def profile(scenario: str, out: Path | None, at_once: int, seed: int | None, settings: tuple[str, ...]) -> None:
+    """Measure this machine, with the training of SCENARIO, as a class of devices."""
+    from aivsim.validate import profile_command
+
+    profile_command(scenario, out, at_once=at_once, seed=seed, settings=settings)
+
+
+@cli.command()
+@click.argument("scenario", default="quickstart")
+@click.option("--out", type=_DIRECTORY, required=True, metavar="DIR", help="Folder for runs and report, new or empty.")
+@_settings
+@click.option("--quick", is_flag=True, help="Fewer settings of the transfers.")
+@click.option("--rates", metavar="LIST", help="Rates of the transfers' links, Mbit/s; default: 1,5,20,100.")
+@click.option("--delays", metavar="LIST", help="One-way delays, ms; default: 2,20,80.")
+@click.option("--losses", metavar="LIST", help="Shares of packets lost; default: 0,0.1%,1%.")
+@click.option("--flows", metavar="LIST", help="How many transfers at once; default: 1,8.")
+@click.option("--sizes", metavar="LIST", help="Sizes; 0B is a small message. Default: 0B,1kB,10kB,100kB,1MB,10MB,50MB.")
+@click.option(
+    "--longest",
+    type=click.FloatRange(0.1),
+    default=25.0,
+    show_default=True,
+    metavar="S",
+    help="Skip transfers that take longer by the link's rate, s.",
+)
+@click.option(
+    "--congestion",
+    type=click.Choice(["cubic", "bbr", "reno"]),
+    default="cubic",
+    show_default=True,
+    help="Congestion control of TCP.",
+)
+@click.option("--profile", "profile_file", type=_DIRECTORY, metavar="FILE", help="Profile; default: measure it now.")
+@click.option(
+    "--own-devices", is_flag=True, help="Keep the scenario's devices, instead of this machine as each of them."
+)
+@click.option("--transfers", "transfers_file", type=_DIRECTORY, metavar="FILE", help="Use transfers measured before.")
+@click.option(
+    "--only",
+    type=click.Choice(["scenario", "transfers"]),
+    help="Only the scenario in both worlds, or only the sweep of transfers.",
+)
+def validate(
+    scenario: str,
+    out: Path,
+    seed: int | None,
+    settings: tuple[str, ...],
+    quick: bool,
+    rates: str | None,
+    delays: str | None,
+    losses: str | None,
+    flows: str | None,
+    sizes: str | None,
+    longest: float,
+    congestion: str,
+    own_devices: bool,
+    profile_file: Path | None,
+    transfers_file: Path | None,
+    only: str | None,
+) -> None:
+    """Run SCENARIO in both worlds over emulated links, time transfers, and print how far simulation is from sockets.
+
+    Linux only, and as root. A full sweep takes half an hour.
+    """
+    from aivsim.validate import validate_command
+
+    validate_command(
+        scenario,
+        out=out,
+        seed=seed,
+        settings=settings,
+        options={"rates": rates, "delays": delays, "losses": losses, "flows": flows, "sizes": sizes},
+        quick=quick,
+        longest_s=longest,
+        congestion=congestion,
+        own_devices=own_devices,
+        profile_file=profile_file,
+        transfers_file=transfers_file,
+        parts=(only,) if only else ("scenario", "transfers"),
+    )
+
+
+@cli.command()
 @click.argument("directory", type=_DIRECTORY, metavar="DIR")
 def verify(directory: Path) -> None:
     """Recompute a run's hashes from its stored records and model."""

@@ -138,14 +138,14 @@ class Comparison:
     def lines(self) -> list[str]:
         """The comparison as lines for a terminal."""
         table = [("", *self.names, ""), *((f.name, f.a, f.b, f.difference) for f in self.figures)]
-        lines = [*_aligned(table), "", *(text for _, text in self.verdicts)]
+        lines = [*aligned(table), "", *(text for _, text in self.verdicts)]
         if self.differing:
             heads = ("type", "sender", "receiver", "messages", "bytes")
             rows = [
                 (p.type, p.sender, p.receiver, _arrow(p.messages), _arrow(p.size_bytes))
                 for p in self.differing[:MOST_ROWS]
             ]
-            lines += ["", *_aligned([heads, *rows], words=3)]
+            lines += ["", *aligned([heads, *rows], words=3)]
             if len(self.differing) > MOST_ROWS:
                 lines.append(f"… and {units.count(len(self.differing) - MOST_ROWS)} more")
         return [line.rstrip().replace("\u00a0", " ") for line in lines]
@@ -259,7 +259,7 @@ def _arrow(values: tuple[int, int]) -> str:
     return units.count(a) if a == b else f"{units.count(a)} → {units.count(b)}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]], words: int = 1) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]], words: int = 1) -> list[str]:
     """Rows of text with their columns under each other; the first `words` columns flush left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [

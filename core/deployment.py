@@ -183,6 +183,10 @@ class Deployment:
     time_scale: float = 1.0
     #: Devices of the real world: `emulated` by the wall clock, or the `host` itself.
     device_mode: str = "emulated"
+    #: Whether the placements' links are emulated in the real world, or messages as fast as the machine's own.
+    emulate_links: bool = False
+    #: Congestion control of TCP over emulated links: cubic, bbr or reno.
+    congestion: str = "cubic"
 
     def faults_of(self, name: str) -> tuple[Fault, ...]:
         """The faults that befall an actor, partitions included."""

@@ -31,11 +31,17 @@ from core.records import RunWriter, load_model, merge
 from core.records.manifest import MODEL
 from real_runtime import credentials
 from real_runtime.book import Book, Entry
+from real_runtime.emulation.namespace import EmulationUnavailable
+from real_runtime.emulation.wiring import MOST_NODES, RelayFailed, Wiring
 from real_runtime.place import residents
 from real_runtime.progress import BEGUN, Progress
+from real_runtime.world import PATIENCE_S
 
+LOOPBACK: Final = "127.0.0.1"
 #: How long nodes may take to say goodbye, s, before they are killed.
 GRACE_S: Final = 8.0
+#: Wall seconds for each node of an emulated network to start in: they are many for few cores (estimate).
+START_S: Final = 10.0
 #: Lines of a failed node's log that are shown.
 LOG_LINES: Final = 20
 
@@ -86,6 +92,15 @@ class _Node:
         await self.process.wait()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Seat:
+    """Where a node listens; with an emulated link, in which network namespace."""
+
+    listener: socket.socket
+    host: str
+    namespace_fd: int | None = None
+
+
 def partition(deployment: Deployment, processes: int) -> dict[str, tuple[str, ...]]:
     """Actors by node: the main actor in `n0`, the others dealt out in order, beginning after it."""
     if processes < 1:
@@ -110,6 +125,7 @@ async def run(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """Run a deployment in `processes` processes; `node_arguments` (of `real_runtime.node`) let them build the same one.
+    With emulated links there is one for each actor.
 
     `directory/nodes` keeps a log of each node; the records of all go to `writer`, also if the run fails or is
     cancelled, before which all nodes have ended. Raises `LaunchError`, and `RecordsError` if records cannot be written.
@@ -118,26 +134,40 @@ async def run(
     hosted = partition(deployment, processes)
     with tempfile.TemporaryDirectory(prefix="aivsim-") as secret, contextlib.ExitStack() as sockets:
         private = Path(secret)
+        wiring: Wiring | None = None
+        if deployment.emulate_links:
+            hosted = partition(deployment, _emulated_nodes(deployment))
+            wiring = sockets.enter_context(_wiring(deployment, hosted))
+            seats = {n: _Seat(w.listener, w.address, w.namespace_fd) for n, w in wiring.wires.items()}
+        else:
+            seats = {n: _Seat(sockets.enter_context(socket.create_server((LOOPBACK, 0))), LOOPBACK) for n in hosted}
         prints = credentials.create(private, hosted)
-        listeners = {node: sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for node in hosted}
         entries = {
-            node: Entry("127.0.0.1", listeners[node].getsockname()[1], prints[node], actors)
+            node: Entry(seats[node].host, seats[node].listener.getsockname()[1], prints[node], actors)
             for node, actors in hosted.items()
         }
         Book(os.urandom(8).hex(), entries).save(private / "book.json")
         nodes: list[_Node] = []
         with _terminable():
             try:
+                if wiring is not None:
+                    await wiring.start(_log(directory, "relay"), _environment())
+                    node_arguments = [*node_arguments, "--patience", f"{max(PATIENCE_S, START_S * len(hosted)):g}"]
                 for node in hosted:
-                    start = _start(node, listeners[node], private, directory, node_arguments)
-                    nodes.append(_Node(node, await start, directory / "nodes" / f"{node}.log", on_progress))
+                    start = _start(node, seats[node], private, directory, node_arguments)
+                    nodes.append(_Node(node, await start, _log(directory, node), on_progress))
                 # The nodes hold the sockets now: the port of one that dies must refuse.
-                sockets.close()
-                lost = await _supervise(nodes)
+                for seat in seats.values():
+                    seat.listener.close()
+                if wiring is not None:
+                    wiring.let_go()
+                lost = await _supervise(nodes, wiring)
                 await _end(nodes, patience_s=GRACE_S)
             finally:
                 # Does nothing after a good end.
                 await _end(nodes, patience_s=0.0)
+                for row in await wiring.stop() if wiring is not None else ():
+                    writer.row((time.monotonic() - began_s) / deployment.time_scale, row.node, row)
                 model = _gather([directory / "nodes" / node for node in hosted], writer)
     return Outcome(hosted, tuple(lost), model, time.monotonic() - began_s)
 
@@ -166,40 +196,85 @@ def _terminable() -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-async def _start(
-    name: str, listener: socket.socket, private: Path, directory: Path, node_arguments: Sequence[str]
-) -> asyncio.subprocess.Process:
+def _emulated_nodes(deployment: Deployment) -> int:
+    """Nodes of an emulated network: one for each actor. Raises `LaunchError` if they are too many."""
+    count = len(residents(deployment))
+    if count > MOST_NODES:
+        raise LaunchError(f"{count} actors are too many for emulated links: each is a process, at most {MOST_NODES}", 2)
+    return count
+
+
+def _wiring(deployment: Deployment, hosted: dict[str, tuple[str, ...]]) -> Wiring:
+    try:
+        return Wiring(deployment, hosted)
+    except EmulationUnavailable as error:
+        raise LaunchError(str(error), 2) from None
+
+
+def _log(directory: Path, name: str) -> Path:
+    """Where a process of the run writes its log. Raises `LaunchError`."""
     folder = directory / "nodes"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = (folder / f"{name}.log").open("wb")
+        (folder / f"{name}.log").touch()
     except OSError as error:
         raise LaunchError(f"{folder}: cannot be written ({error.strerror})", 2) from None
-    # `-P` keeps the working directory off the path; our packages may be neither there nor installed.
+    return folder / f"{name}.log"
+
+
+def _environment() -> dict[str, str]:
+    """What a process needs to find our packages, which may be neither installed nor, with `-P`, in its directory."""
     root = str(Path(real_runtime.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    with log:
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))}
+
+
+async def _start(
+    name: str, seat: _Seat, private: Path, directory: Path, node_arguments: Sequence[str]
+) -> asyncio.subprocess.Process:
+    folder = directory / "nodes"
+    descriptors = [seat.listener.fileno()]
+    place = ["--listen-fd", str(seat.listener.fileno())]
+    if seat.namespace_fd is not None:
+        descriptors.append(seat.namespace_fd)
+        place += ["--namespace-fd", str(seat.namespace_fd)]
+    with _log(directory, name).open("wb") as log:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name, "--launched"),
             *("--address-book", str(private / "book.json"), "--credentials", str(private)),
-            *("--records", str(folder / name), "--listen-fd", str(listener.fileno())),
+            *("--records", str(folder / name), *place),
             *node_arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            pass_fds=(listener.fileno(),),
+            pass_fds=descriptors,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **_environment()},
         )
 
 
-async def _supervise(nodes: list[_Node]) -> list[str]:
+async def _supervise(nodes: list[_Node], wiring: Wiring | None) -> list[str]:
     """Wait until the node of the main actor has ended; the nodes that were lost before. Raises `LaunchError`."""
+    if wiring is None:
+        return await _main_ended(nodes, [])
+    relay = asyncio.get_running_loop().create_task(wiring.watch())
+    try:
+        return await _main_ended(nodes, [relay])
+    except RelayFailed as error:
+        raise LaunchError(str(error)) from None
+    finally:
+        relay.cancel()
+
+
+async def _main_ended(nodes: list[_Node], others: list[asyncio.Task[None]]) -> list[str]:
+    """The nodes that were lost before that of the main actor had ended. Raises what one of the others raises."""
     main = nodes[0]
     running = list(nodes)
     lost: list[str] = []
     while not main.watch.done():
-        await asyncio.wait([node.watch for node in running], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*(node.watch for node in running), *others], return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            if other.done():
+                other.result()
         for node in [node for node in running if node.watch.done()]:
             running.remove(node)
             node.watch.result()

@@ -25,6 +25,7 @@ from core.records.manifest import MODEL
 from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError, own_fingerprint
+from real_runtime.emulation.namespace import enter
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
@@ -46,15 +47,19 @@ FLUSH_S = 2.0
 
 
 def from_function(path: str) -> Deployment:
-    """The deployment that a function `module:name` returns; raises `click.UsageError`."""
-    module_name, colon, name = path.partition(":")
+    """The deployment that a function `module:name` returns, or `module:name:text` for the text.
+
+    Raises `click.UsageError`.
+    """
+    module_name, colon, rest = path.partition(":")
+    name, *text = rest.split(":", 1)
     if not colon:
-        raise click.UsageError(f"--deployment {path!r}: takes module:function")
+        raise click.UsageError(f"--deployment {path!r}: takes module:function, or module:function:text")
     try:
-        make: Callable[[], Deployment] = getattr(importlib.import_module(module_name), name)
+        make: Callable[..., Deployment] = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
         raise click.UsageError(f"--deployment {path!r}: {error}") from None
-    return make()
+    return make(*text)
 
 
 async def serve(
@@ -138,7 +143,10 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a value of the scenario.")
 @click.option(
-    "--deployment", "function", metavar="MODULE:FUNCTION", help="A Python function that returns a Deployment."
+    "--deployment",
+    "function",
+    metavar="MODULE:FUNCTION[:TEXT]",
+    help="A Python function that returns a Deployment, and what it is given.",
 )
 @click.option("--node", required=True, help="This node's name in the address book.")
 @click.option("--address-book", required=True, type=click.Path(path_type=Path), help="YAML or JSON; see the module.")
@@ -146,6 +154,7 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 @click.option("--records", required=True, type=click.Path(path_type=Path), help="Folder that gets this node's records.")
 @click.option("--patience", default=PATIENCE_S, show_default=True, help="Seconds to wait for the other nodes.")
 @click.option("--listen-fd", type=int, hidden=True, help="An inherited socket, bound and listening.")
+@click.option("--namespace-fd", type=int, hidden=True, help="An inherited network namespace to live in.")
 @click.option("--launched", is_flag=True, hidden=True, help="Report to standard output; end with standard input.")
 def main(
     scenario: str | None,
@@ -158,11 +167,15 @@ def main(
     records: Path,
     patience: float,
     listen_fd: int | None,
+    namespace_fd: int | None,
     launched: bool,
 ) -> None:
     """Run one node of a real run."""
     if (scenario is None) == (function is None):
         raise click.UsageError("one of --scenario and --deployment is needed")
+    if namespace_fd is not None:
+        # Before there are other threads: each belongs to the namespace of the one that started it.
+        enter(namespace_fd)
     try:
         book = books.load(address_book)
         if node not in book.nodes:

@@ -235,6 +235,17 @@ class HostNodeRow(Row, frozen=True, kw_only=True):
     reconnections: Annotated[int, Meta(description="Connections made again after a loss.")]
 
 
+class HostLinkRow(Row, frozen=True, kw_only=True):
+    """What a node of the real world sent over its emulated link, as IP packets of all its connections."""
+
+    table: ClassVar[str] = "host_links"
+    node: Annotated[str, Meta(description="Name of the node.")]
+    packets: Annotated[int, Meta(description="Packets that it sent.")]
+    packet_bytes: Annotated[int, Meta(description="Their bytes, IP headers included.")]
+    lost: Annotated[int, Meta(description="Packets of these that were lost by chance, as the links' loss says.")]
+    overflowed: Annotated[int, Meta(description="Packets of these that found a full queue.")]
+
+
 class HostRunRow(Row, frozen=True, kw_only=True):
     """What a phase of the run cost the process that ran it; the nodes of the real world stand in `host_nodes`."""
 
@@ -263,6 +274,7 @@ TABLES: dict[str, type[Row]] = {
         ImpairedRow,
         HostOverrunRow,
         HostNodeRow,
+        HostLinkRow,
         HostRunRow,
     )
 }

@@ -87,6 +87,8 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
         strict_wire=scenario.numerics.strict_wire,
         time_scale=scenario.real.time_scale if scenario.real.devices == "emulated" else 1.0,
         device_mode=scenario.real.devices,
+        emulate_links=scenario.real.emulate_links,
+        congestion=scenario.real.congestion,
     )
     return Study(scenario, data, network, algorithm, deployment)
 

@@ -318,8 +318,16 @@ class Real(Section):
     devices: Annotated[Literal["emulated", "host"], Choice("emulated", "host")] = Field(
         "emulated", description="emulated: the scenario's devices by the wall clock; host: each is this machine itself."
     )
+    emulate_links: Bool = Field(
+        False,
+        description="Every actor is a process behind the scenario's link, in a network namespace of its own (Linux, as "
+        "root); without it messages travel as fast as the machine can.",
+    )
+    congestion: Annotated[Literal["cubic", "bbr", "reno"], Choice("cubic", "bbr", "reno")] = Field(
+        "cubic", description="Congestion control of TCP over emulated links."
+    )
     processes: Annotated[int | None, Whole(1, 1000, or_null="one for each core")] = Field(
-        None, description="Processes on this machine. null: one for each core."
+        None, description="Processes on this machine. null: one for each core; one for each actor with emulated links."
     )
 
 

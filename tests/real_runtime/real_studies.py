@@ -99,6 +99,14 @@ def endless() -> Deployment:
     return _study(Endless)
 
 
+def behind_links() -> Deployment:
+    return _study(Asking, emulate_links=True)
+
+
+def endless_behind_links() -> Deployment:
+    return _study(Endless, emulate_links=True)
+
+
 def failing() -> Deployment:
     return _study(Asking, Fragile)
 

@@ -1,0 +1,73 @@
+"""`python -P -m real_runtime.emulation.relay`: carries the packets of all nodes between their TUN interfaces.
+
+Arguments are the numbers of the inherited descriptors, one a node; standard input begins with a line, the `Plan` as
+JSON, and is the lifeline afterwards: when it ends, because the launcher wants the end or is gone, so does the relay,
+and leaves the counts of all nodes as a line of JSON on standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import sys
+import time
+from typing import Final
+
+import msgspec
+
+from real_runtime.emulation.shaping import Plan, Shaper
+
+#: Packets that are read from one interface before others get their turn.
+BURST: Final = 64
+#: Larger than any packet of an interface.
+PACKET_BYTES: Final = 65536
+#: Longest sleep, s.
+IDLE_S: Final = 10.0
+
+
+def relay(shaper: Shaper, interfaces: list[int], lifeline: int) -> None:
+    """Carry packets until the lifeline ends."""
+    number_of = {interface: number for number, interface in enumerate(interfaces)}
+    watched = [*interfaces, lifeline]
+    clock = time.monotonic
+    while True:
+        wait_s = min(max(shaper.next_s - clock(), 0.0), IDLE_S)
+        ready, _, _ = select.select(watched, (), (), wait_s)
+        for interface in ready:
+            if interface == lifeline:
+                if not os.read(lifeline, 4096):
+                    return
+                continue
+            number = number_of[interface]
+            try:
+                for _ in range(BURST):
+                    shaper.offer(clock(), number, os.read(interface, PACKET_BYTES))
+            except BlockingIOError:
+                pass
+        for number, packet in shaper.due(clock()):
+            # A node that has ended has switched its interface off; its packets are lost, as on a dead machine.
+            with contextlib.suppress(OSError):
+                os.write(interfaces[number], packet)
+
+
+def main() -> None:
+    lifeline = sys.stdin.fileno()
+    head = bytearray()
+    while not head.endswith(b"\n"):
+        piece = os.read(lifeline, 1 << 16)
+        if not piece:
+            return
+        head += piece
+    shaper = Shaper(msgspec.json.decode(head, type=Plan))
+    # Lateness of the relay is error of the emulation; nothing here makes cycles that would need collecting.
+    with contextlib.suppress(OSError):
+        os.nice(-10)
+    gc.disable()
+    relay(shaper, [int(argument) for argument in sys.argv[1:]], lifeline)
+    sys.stdout.write(msgspec.json.encode(shaper.counts).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""Emulated links: what the relay does with packets, and namespaces that are gone when their processes are."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import real_studies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.links import Link
+from core.records import RunWriter
+from real_runtime import launcher
+from real_runtime.emulation import namespace
+from real_runtime.emulation.namespace import EmulationUnavailable, address_of, make_wire
+from real_runtime.emulation.shaping import LEAST_QUEUE_BYTES, QUEUE_S, Plan, Port, Shaper, delays, queue_s
+from real_runtime.emulation.wiring import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def packet(to: int, size_bytes: int, mark: int = 0) -> bytes:
+    head = b"\x45" + bytes(11) + mark.to_bytes(4, "big") + socket.inet_aton(address_of(to))
+    return head + bytes(size_bytes - len(head))
+
+
+def shaper(*links: tuple[float, float, float], delay_s: float = 0.0, seed: int = 1) -> Shaper:
+    """Links of (up bytes/s, down bytes/s, loss)."""
+    ports = tuple(Port(f"n{k}", address_of(k), up, down, loss) for k, (up, down, loss) in enumerate(links))
+    return Shaper(Plan(ports, tuple((delay_s,) * len(ports) for _ in ports), seed))
+
+
+def all_arrivals(links: Shaper) -> list[tuple[float, int, bytes]]:
+    """When what is on its way arrives, with a relay that is never late."""
+    found = []
+    while (at_s := links.next_s) < math.inf:
+        found += [(at_s, node, arrived) for node, arrived in links.due(at_s)]
+    return found
+
+
+def test_a_packet_passes_both_links_one_after_the_other_and_the_path_between() -> None:
+    links = shaper((1e5, 1e9, 0.0), (1e9, 5e4, 0.0), delay_s=0.02)
+    links.offer(1.0, 0, packet(1, 1000))
+    ((at_s, node, _),) = all_arrivals(links)
+    assert node == 1
+    assert at_s == pytest.approx(1.0 + 1000 / 1e5 + 0.02 + 1000 / 5e4, abs=1e-12)
+
+
+def test_a_burst_leaves_at_the_rate_of_the_slower_link_however_late_the_relay_is() -> None:
+    links = shaper((1e6, 1e9, 0.0), (1e9, 2e5, 0.0), delay_s=0.005)
+    for mark in range(10):
+        links.offer(0.0, 0, packet(1, 1500, mark))
+    arrivals = all_arrivals(links)
+    assert [arrived[12:16][-1] for _, _, arrived in arrivals] == list(range(10))
+    first_s = 1500 / 1e6 + 0.005 + 1500 / 2e5
+    assert [at for at, _, _ in arrivals] == pytest.approx([first_s + k * 1500 / 2e5 for k in range(10)], abs=1e-12)
+    late = shaper((1e6, 1e9, 0.0), (1e9, 2e5, 0.0), delay_s=0.005)
+    for mark in range(10):
+        late.offer(0.0, 0, packet(1, 1500, mark))
+    assert len(late.due(first_s + 4.5 * 1500 / 2e5)) == 5, "those that are due, and no more, when it looks again"
+
+
+def test_a_full_queue_drops_what_comes() -> None:
+    rate = float(1 << 20)
+    assert queue_s(rate) == QUEUE_S
+    assert queue_s(1e4) == LEAST_QUEUE_BYTES / 1e4
+    links = shaper((rate, 1e12, 0.0), (1e12, 1e12, 0.0))
+    for _ in range(200):
+        links.offer(0.0, 0, packet(1, 1024))
+    # Those before which at most 0.1 s of others wait: 0 to 102 of 1/1024 s each.
+    assert links.counts[0].overflowed == 200 - 103
+    assert len(all_arrivals(links)) == 103
+
+
+def test_loss_is_one_draw_a_packet_of_both_links() -> None:
+    links = shaper((1e12, 1e12, 0.1), (1e12, 1e12, 0.2), (1e12, 1e12, 0.0), seed=7)
+    for _ in range(2000):
+        links.offer(0.0, 0, packet(1, 40))
+    draw = random.Random(7).random
+    assert links.counts[0].lost == sum(draw() < 1.0 - 0.9 * 0.8 for _ in range(2000))
+    before = links.counts[2].lost
+    for _ in range(100):
+        links.offer(0.0, 2, packet(2, 40))
+    assert links.counts[2].lost == before == 0
+
+
+def test_what_is_for_nobody_or_no_packet_is_left() -> None:
+    links = shaper((1e6, 1e6, 0.0), (1e6, 1e6, 0.0))
+    for nonsense in (b"", b"\x45", packet(7, 40), b"\x60" + packet(1, 60)[1:]):
+        links.offer(0.0, 0, nonsense)
+    assert (links.stray, links.counts[0].packets, links.next_s) == (4, 0, math.inf)
+
+
+@given(
+    packets=st.lists(
+        st.tuples(st.floats(0.0, 0.05), st.integers(0, 2), st.integers(0, 2), st.integers(20, 1500)), max_size=60
+    ),
+    rates=st.lists(st.floats(1e4, 1e7), min_size=6, max_size=6),
+    loss=st.floats(0.0, 0.5),
+    delay_s=st.floats(0.0, 0.1),
+    pauses=st.lists(st.floats(0.0, 0.02), min_size=1, max_size=5),
+)
+def test_packets_are_conserved_in_order_and_never_early(
+    packets: list[tuple[float, int, int, int]],
+    rates: list[float],
+    loss: float,
+    delay_s: float,
+    pauses: list[float],
+) -> None:
+    links = shaper(*((rates[2 * k], rates[2 * k + 1], loss) for k in range(3)), delay_s=delay_s)
+    now_s, sent, got = 0.0, {}, []
+    for mark, (gap_s, a, b, size_bytes) in enumerate(packets):
+        now_s += gap_s
+        sent[mark] = (now_s, a, b, size_bytes)
+        links.offer(now_s, a, packet(b, size_bytes, mark))
+        if mark % 3 == 0:
+            now_s += pauses[mark % len(pauses)]
+            got += [(now_s, node, arrived) for node, arrived in links.due(now_s)]
+    got += all_arrivals(links)
+    assert len(got) + sum(c.lost + c.overflowed for c in links.counts) == len(packets)
+    assert sum(c.packets for c in links.counts) == len(packets)
+    assert sum(c.bytes for c in links.counts) == sum(size for *_, size in packets)
+    last: dict[tuple[int, int], int] = {}
+    for at_s, node, arrived in got:
+        mark = int.from_bytes(arrived[12:16], "big")
+        began_s, a, b, size_bytes = sent.pop(mark)
+        assert (node, len(arrived)) == (b, size_bytes)
+        assert at_s >= began_s + size_bytes / rates[2 * a] + delay_s + size_bytes / rates[2 * b + 1] - 1e-9
+        assert last.get((a, b), -1) < mark, "packets of a path overtook one another"
+        last[a, b] = mark
+
+
+def test_the_plan_has_the_links_of_the_placements_in_wall_time() -> None:
+    study = dataclasses.replace(real_studies.asking(), time_scale=0.5, region_delay_s={("local", "far"): 0.03}, seed=9)
+    main, *others = study.placements
+    slow = Link("slow", "wifi", 0.01, 1000.0, 2000.0, loss=0.01)
+    placements = (dataclasses.replace(main, link=slow, region="far"), *others)
+    study = dataclasses.replace(study, placements=placements)
+    nodes = {f"n{k}": (placement.name,) for k, placement in enumerate(placements)}
+    made = plan(study, nodes, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"])
+    assert made.ports[0] == Port("n0", "10.0.0.1", 2000.0, 4000.0, 0.01)
+    assert made.delay_s[0][1] == made.delay_s[1][0] == pytest.approx(0.5 * (0.01 + 0.03 + others[0].link.latency_s))
+    assert made.delay_s[1][2] == pytest.approx(0.5 * 2 * others[0].link.latency_s)
+    assert made.seed == 9
+    with pytest.raises(ValueError, match="n0 has 2 actors"):
+        plan(study, {"n0": ("main", "a")}, ["10.0.0.1"])
+    assert delays([1.0, 2.0], [[0.0, 0.5], [0.25, 0.0]]) == ((2.0, 3.5), (3.25, 4.0))
+
+
+def test_addresses_are_of_one_network_and_distinct() -> None:
+    addresses = [address_of(number) for number in range(1000)]
+    assert len(set(addresses)) == 1000
+    assert all(address.startswith("10.0.") and not address.endswith((".0", ".255")) for address in addresses)
+
+
+def run(directory: Path, name: str = "behind_links") -> launcher.Outcome:
+    writer = RunWriter(directory)
+    try:
+        return asyncio.run(
+            launcher.run(
+                getattr(real_studies, name)(),
+                node_arguments=["--deployment", f"real_studies:{name}"],
+                processes=1,
+                directory=directory,
+                writer=writer,
+            )
+        )
+    finally:
+        writer.close()
+
+
+def test_without_root_the_run_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(launcher.LaunchError, match=r"^links cannot be emulated: that takes root$") as refused:
+        run(tmp_path)
+    assert refused.value.code == 2
+
+
+def test_without_tun_the_run_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(namespace, "TUN", tmp_path / "tun")
+    with pytest.raises(EmulationUnavailable, match="tun is not there"):
+        make_wire(0, congestion="cubic")
+
+
+def test_too_many_actors_for_emulated_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "MOST_NODES", 3)
+    with pytest.raises(launcher.LaunchError, match="4 actors are too many for emulated links") as refused:
+        run(tmp_path)
+    assert refused.value.code == 2
+
+
+@pytest.fixture
+def emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip where links cannot be emulated, and say why."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(Path(__file__).parent))))
+    try:
+        make_wire(0, congestion="cubic").close()
+    except EmulationUnavailable as error:
+        pytest.skip(str(error))
+
+
+def namespaces() -> set[str]:
+    """The network namespaces that some process of this machine lives in or holds open."""
+    found: set[str] = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                links = [process / "ns" / "net", *(process / "fd").iterdir()]
+            except OSError:
+                continue
+            for link in links:
+                try:
+                    target = os.readlink(link)
+                except OSError:
+                    continue
+                if target.startswith("net:"):
+                    found.add(target)
+    return found
+
+
+def test_a_namespace_is_apart_from_the_machine_and_goes_with_its_descriptors(emulation: None) -> None:
+    interfaces = socket.if_nameindex()
+    wires = [make_wire(number, congestion="reno") for number in range(2)]
+    try:
+        own = {os.readlink(f"/proc/self/fd/{wire.namespace_fd}") for wire in wires}
+        assert len(own) == 2
+        assert own <= namespaces()
+        assert os.readlink("/proc/self/ns/net") not in own
+        assert socket.if_nameindex() == interfaces, "the machine has no new interface"
+        assert [wire.listener.getsockname()[0] for wire in wires] == ["10.0.0.1", "10.0.0.2"]
+    finally:
+        for wire in wires:
+            wire.close()
+    assert not own & namespaces()
+
+
+def test_an_unknown_congestion_control_is_refused_and_leaves_nothing(emulation: None) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(EmulationUnavailable, match="congestion control 'nonesuch'"):
+        make_wire(0, congestion="nonesuch")
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.slow
+def test_a_study_behind_emulated_links(tmp_path: Path, emulation: None) -> None:
+    outcome = run(tmp_path)
+    assert outcome.nodes == {"n0": ("main",), "n1": ("a",), "n2": ("b",), "n3": ("c",)}
+    assert outcome.lost == ()
+    messages = pq.read_table(tmp_path / "records" / "messages").to_pylist()
+    assert len(messages) == 300
+    # Two links of 3.25 ms: nothing can be faster.
+    assert min(row["delivered_s"] - row["sent_s"] for row in messages) >= 0.0065
+    links = {row["node"]: row for row in pq.read_table(tmp_path / "records" / "host_links").to_pylist()}
+    assert sorted(links) == ["n0", "n1", "n2", "n3"]
+    sent = {
+        row["process"]: row["frame_bytes_sent"]
+        for row in pq.read_table(tmp_path / "records" / "host_nodes").to_pylist()
+    }
+    assert all(links[node]["packet_bytes"] > sent[node] for node in links)
+    assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_behind_of_a_launcher_that_is_killed(
+    tmp_path: Path, emulation: None, number: signal.Signals
+) -> None:
+    script = Path(__file__).with_name("real_studies.py")
+    with subprocess.Popen(
+        [sys.executable, str(script), "endless_behind_links", "1", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) == 5, "four nodes and the relay"
+        own = {os.readlink(f"/proc/{child.pid}/ns/net") for child in children} - {os.readlink("/proc/self/ns/net")}
+        assert len(own) == 4, "one for each node; the relay stays in ours"
+        process.send_signal(number)
+        assert process.wait(timeout=30) != 0
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    assert not own & namespaces()
+
+
+@pytest.mark.slow
+def test_a_run_whose_relay_dies_fails_and_says_so(tmp_path: Path, emulation: None) -> None:
+    async def scenario() -> None:
+        writer = RunWriter(tmp_path)
+        begun = asyncio.Event()
+        running = asyncio.create_task(
+            launcher.run(
+                real_studies.endless_behind_links(),
+                node_arguments=["--deployment", "real_studies:endless_behind_links"],
+                processes=1,
+                directory=tmp_path,
+                writer=writer,
+                on_progress=lambda progress: begun.set(),
+            )
+        )
+        await asyncio.wait_for(begun.wait(), 60)
+        relays = [child for child in psutil.Process().children() if "real_runtime.emulation.relay" in child.cmdline()]
+        assert len(relays) == 1
+        relays[0].kill()
+        try:
+            with pytest.raises(launcher.LaunchError, match="the relay of the emulated links has ended"):
+                await running
+        finally:
+            writer.close()
+
+    asyncio.run(scenario())
+    assert psutil.Process().children(recursive=True) == []
