@@ -102,6 +102,8 @@ MESSAGES: Final = (
     "RoundOver",
     "EvaluateRequest",
     "EvaluateResult",
+    "ClientEvaluateRequest",
+    "ClientEvaluateResult",
 )
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"
