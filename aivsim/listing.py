@@ -124,6 +124,13 @@ def _partitions() -> None:
     _described("partition", PARTITIONS)
 
 
+def _faults() -> None:
+    from core.scenario.names import FAULTS
+
+    rows = [(kind, ", ".join((*facts.needs, *facts.takes)), facts.description) for kind, facts in FAULTS.items()]
+    show.table(("fault", "own keys", "description"), rows)
+
+
 def _algorithms() -> None:
     from core.learning import catalogue
 
@@ -147,6 +154,7 @@ _LISTS: dict[str, Callable[[], None]] = {
     "algorithms": _algorithms,
     "datasets": _datasets,
     "devices": _devices,
+    "faults": _faults,
     "links": _links,
     "models": _models,
     "partitions": _partitions,

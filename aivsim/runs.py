@@ -324,7 +324,8 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
             evaluations.append(row)
 
     world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
-    with contextlib.closing(evaluator), _ending(ledger, lambda: world.env.now):
+    journal = contextlib.nullcontext() if checkpoint is None else contextlib.closing(checkpoint)
+    with journal, contextlib.closing(evaluator), _ending(ledger, lambda: world.env.now):
         ledger.phase("set-up")
         shown.phase("simulating")
         world.run()

@@ -156,7 +156,10 @@ class Partition(Fault):
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """A study as a world sees it. The run ends when the actor `main` has."""
+    """A study as a world sees it. The run ends when the actor `main` has.
+
+    Raises `ValueError` for a fault of an actor or of a type of message that there is not.
+    """
 
     placements: tuple[Placement, ...]
     main: str
@@ -187,6 +190,24 @@ class Deployment:
     emulate_links: bool = False
     #: Congestion control of TCP over emulated links: cubic, bbr or reno.
     congestion: str = "cubic"
+
+    def __post_init__(self) -> None:
+        kinds = {kind.__name__ for kind in self.messages}
+        placed = {placement.name for placement in self.placements}
+        for fault in self.faults:
+            for name in fault.side if isinstance(fault, Partition) else (fault.target,):
+                if name not in placed and not self._has_member(name):
+                    raise ValueError(f"a fault of kind {fault.kind} is for {name!r}, and there is no such actor")
+            if isinstance(fault, MessageFault) and not kinds.issuperset(fault.messages):
+                raise ValueError(f"messages are {fault.kind} of types {fault.messages}; there are {sorted(kinds)}")
+
+    def _has_member(self, name: str) -> bool:
+        """Whether an actor belongs to a population."""
+        prefix, _, number = name.rpartition("-")
+        return number.isdecimal() and any(
+            population.name == prefix and str(int(number)) == number and int(number) < population.count
+            for population in self.populations
+        )
 
     def faults_of(self, name: str) -> tuple[Fault, ...]:
         """The faults that befall an actor, partitions included."""

@@ -127,8 +127,21 @@ class PlaceFaults:
         if not self.separated(message.sender):
             return False
         self._apart_in.append((message, size_bytes, sent_s))
-        self._note("partition", message.sender, self._place.name, message, size_bytes)
+        if not self._healed_there(message.sender, sent_s):
+            self._note("partition", message.sender, self._place.name, message, size_bytes)
         return True
+
+    def _healed_there(self, peer: str, sent_s: float) -> bool:
+        """Whether the sender has held and noted a message itself: it left when the partition was over for its node.
+
+        The clocks of two nodes differ by moments, so that what was sent in its later half was sent at its end.
+        """
+        return any(
+            fault.separates(self._place.name, peer)
+            and fault.duration_s is not None
+            and sent_s > fault.at_s + fault.duration_s / 2
+            for fault in self._partitions
+        )
 
     def arrived(self) -> None:
         """A message has come to the device: faults may begin with its number, once the actor has seen it."""

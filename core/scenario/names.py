@@ -68,24 +68,29 @@ PARTITIONS: Final[Mapping[str, str]] = {
 
 
 class FaultFacts(NamedTuple):
-    """Keys of a kind of fault that only some kinds have: those that it needs, and those that it may have."""
+    """What a kind of fault does, and the keys that only some kinds have: those it needs, and those it may have."""
 
+    description: str
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
 
 
 #: Kinds of faults.
 FAULTS: Final[Mapping[str, FaultFacts]] = {
-    "link_down": FaultFacts(),
-    "crash": FaultFacts(),
-    "battery_pulled": FaultFacts(),
-    "slow": FaultFacts(("speed",)),
-    "partition": FaultFacts(("sets",)),
-    "lost": FaultFacts(("probability",), ("messages",)),
-    "duplicated": FaultFacts(("probability",), ("messages",)),
-    "reordered": FaultFacts(("probability",), ("messages", "behind", "delay")),
-    "clock_skew": FaultFacts((), ("offset", "drift")),
-    "disk_full": FaultFacts(),
+    "link_down": FaultFacts("Nothing crosses the target's access link; messages wait."),
+    "partition": FaultFacts("Actors of different sets cannot reach each other; messages between them wait.", ("sets",)),
+    "lost": FaultFacts("A message never arrives; its sender is not told.", ("probability",), ("messages",)),
+    "duplicated": FaultFacts("A message is delivered twice.", ("probability",), ("messages",)),
+    "reordered": FaultFacts(
+        "A message waits at the link until others have overtaken it.",
+        ("probability",),
+        ("messages", "behind", "delay"),
+    ),
+    "crash": FaultFacts("The device goes off; state and work are lost, and its actor begins anew."),
+    "battery_pulled": FaultFacts("As crash; the device neither draws nor charges meanwhile."),
+    "slow": FaultFacts("The device computes at a share of its speed.", ("speed",)),
+    "clock_skew": FaultFacts("The actor sees a wrong time.", (), ("offset", "drift")),
+    "disk_full": FaultFacts("What the actor records waits, and is lost if that lasts until the end."),
 }
 #: Types of the messages that actors of a study send each other.
 MESSAGES: Final = (
@@ -97,6 +102,8 @@ MESSAGES: Final = (
     "RoundOver",
     "EvaluateRequest",
     "EvaluateResult",
+    "ClientEvaluateRequest",
+    "ClientEvaluateResult",
 )
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"

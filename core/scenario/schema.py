@@ -220,12 +220,7 @@ class Network(Section):
 class FaultShape(Section):
     """What goes wrong, with the keys that only some kinds have; docs/faults.md tells what each does in which world."""
 
-    kind: FaultKind = Field(
-        description="link_down: messages wait; crash: a device loses state and work; battery_pulled: the same, and it "
-        "does not charge; slow: it computes more slowly; partition: sets of actors cannot reach each other; lost, "
-        "duplicated, reordered: messages of a device's link are; clock_skew: its actor sees a wrong time; disk_full: "
-        "what its actor records waits."
-    )
+    kind: FaultKind = Field(description="What goes wrong; `aivsim list faults` shows the kinds.")
     probability: ProbabilityOrNull = Field(
         None, description="Of lost, duplicated and reordered: how likely each message is struck."
     )

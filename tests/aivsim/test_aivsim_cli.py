@@ -23,6 +23,7 @@ from aivsim.errors import InputWrong
 from aivsim.listing import LISTED, json_schema
 from core import devices
 from core.scenario import load, parse
+from core.scenario.names import FAULTS
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"jax", "simpy", "pydantic", "matplotlib", "numpy", "flax", "yaml", "pyarrow", "msgspec", "rich"}
@@ -249,6 +250,7 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
         "devices": devices.profiles(),
         "links": devices.links(),
         "models": ("cnn", "softmax"),
+        "faults": tuple(FAULTS),
         "partitions": ("writer", "iid", "dirichlet"),
         "regions": devices.regions(),
         "scenarios": ("drops", "hundred_phones", "quickstart"),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.actor import Message
-from core.deployment import ClockSkew, Fault, MessageFault, Partition, Slowdown
+from core.actor import Actor, Message
+from core.deployment import ClockSkew, Deployment, Fault, MessageFault, Partition, Placement, Population, Slowdown
+from core.devices import link, profile
 from core.faults import IN, OUT, ActorClock, MessageFaults, described
 from core.rng import uniform
 from core.wire import Payload
@@ -154,6 +155,30 @@ def test_a_clock_is_right_before_and_after_and_runs_at_its_rate(drawn: list[tupl
 def test_impossible_faults_are_none(make: Any, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(why)):
         make()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (Fault("crash", "main", 0.0), ""),
+        (Fault("crash", "m-1", 0.0), ""),
+        (fault("lost", messages=("Word",)), "is for 'a', and there is no such actor"),
+        (MessageFault("lost", "main", 0.0, probability=1.0, messages=("Wort",)), "there are ['Word']"),
+        (Fault("crash", "m-2", 0.0), "there is no such actor"),
+        (Partition("partition", "", 0.0, sets=(("main",), ("m-0", "x-1"))), "'x-1'"),
+    ],
+)
+def test_a_deployment_has_whom_its_faults_befall(given: Fault, why: str) -> None:
+    def deploy() -> Deployment:
+        main = Placement("main", Actor, profile("server"), link("datacentre"))
+        people = Population("m", 2, lambda index: main, ("local",))
+        return Deployment((main,), "main", (Word,), populations=(people,), faults=(given,))
+
+    if why:
+        with pytest.raises(ValueError, match=re.escape(why)):
+            deploy()
+    else:
+        assert deploy().faults_of(given.target) == (given,)
 
 
 def test_faults_in_words() -> None:

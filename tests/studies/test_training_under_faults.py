@@ -184,3 +184,21 @@ def test_every_kind_in_one_scenario_and_its_report(tmp_path: Path) -> None:
     counted = touched(run)
     rows = Counter(run.columns("impaired")["fault"].tolist())
     assert {kind: counted[kind] for kind in rows} == rows
+
+
+def test_an_asynchronous_job_counts_what_comes_twice_once(tmp_path: Path) -> None:
+    """Results and evaluations of clients come twice: the job is, version by version, the undisturbed one."""
+    job = {"rounds": 6, "algorithm": "fedbuff", "min_participants": 6, "max_participants": 8, "eval_clients_every": 2}
+    runs = []
+    for name, probability in (("undisturbed", 0), ("twice", 1)):
+        path = tmp_path / f"{name}.yaml"
+        types = [*RESULTS, "ClientEvaluateResult"]
+        twice = {"kind": "duplicated", "target": "coordinator", "probability": probability, "messages": types, **ALWAYS}
+        path.write_text(json.dumps({"extends": "quickstart", "name": name, "training": job, "faults": [twice]}))
+        runs.append(aivsim.run(path, out=tmp_path / name, report=False))
+    undisturbed, run = runs
+    assert run.manifest.model_sha256 == undisturbed.manifest.model_sha256
+    for table in ("rounds", "client_evaluations"):
+        assert run.table(table).num_rows == undisturbed.table(table).num_rows > 0
+    assert run.rounds()["accepted"].tolist() == undisturbed.rounds()["accepted"].tolist()
+    assert events(run)["unused"] > events(run)["accepted"] / 2
