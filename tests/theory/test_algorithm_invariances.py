@@ -89,7 +89,7 @@ def test_what_is_counted_is_what_is_done() -> None:
         # One gradient more over all examples, whatever the epochs.
         mime = work("mimelite", epochs)
         assert mime[2] == 4 * (epochs + 1)
-        mixing = 3 * CNN.size + 1  # (1 − β) g + β m, and 1 − β
+        mixing = 3 * CNN.size  # (1 − β) g + β m
         assert mime[0] == pytest.approx(4 * (epochs * (step.flops + mixing) + gradient.flops), rel=1e-9)
         # One evaluation more.
         assert work("qffl", epochs)[0] == pytest.approx(4 * (epochs * step.flops + forward.flops), rel=1e-9)
