@@ -1,4 +1,4 @@
-"""Algorithms with client state end alike in the simulator and on sockets: the model, the messages, what clients report."""
+"""Algorithms with client state end alike in the simulator and on sockets: model, messages, what clients report."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ def test_both_worlds_end_alike(name: str, more: list[str], tmp_path: Path) -> No
 def test_asynchronous_training_runs_on_sockets_too(tmp_path: Path) -> None:
     """Arrivals there follow the wall clock, so that only what must hold in any order is held."""
     settings = ["training.algorithm=fedbuff", "training.options.buffer=4", "training.rounds=5"]
-    settings += ["training.max_participants=6", "training.local_epochs=1", "real.time_scale=0.05"]
+    settings += [
+        "training.min_participants=6",
+        "training.max_participants=6",
+        "training.local_epochs=1",
+        "real.time_scale=0.05",
+    ]
     real = aivsim.run("quickstart", settings=settings, world="real", processes=2, out=tmp_path / "real", report=False)
     assert real.manifest.outcome == "done"
     assert (real.rounds()["accepted"] == 4).all()
