@@ -97,6 +97,8 @@ MESSAGES: Final = (
     "RoundOver",
     "EvaluateRequest",
     "EvaluateResult",
+    "ClientEvaluateRequest",
+    "ClientEvaluateResult",
 )
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"

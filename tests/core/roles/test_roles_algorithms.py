@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aivsim.testing import FakeContext, FakeDevice, SimulatedRun, deploy, place, run_sim
-from core.actor import Actor, ArrayDict, Message
+from core.actor import Actor, ArrayDict, Message, PeerGone
 from core.compute import Eager, Evaluator, Rows, Shard
 from core.deployment import Deployment, Population
 from core.devices import link, profile
@@ -171,6 +171,21 @@ def test_a_state_that_must_match_the_server_is_taken_back_if_the_update_was_not_
     assert worker.state.client == after_second
     asyncio.run(worker.handle(ctx, RoundOver(sender="coordinator", round=2)))
     assert worker.state.client == (after_first if back else after_second)
+
+
+def test_a_request_that_comes_twice_is_trained_once() -> None:
+    algorithm = ALGORITHMS["scaffold"](example(), 2)
+    server = Eager().run(algorithm.init, ((0, 0),))
+    worker, ctx = Worker("coordinator", algorithm, SHARDS[0]), FakeContext("w0")
+    train(worker, ctx, server, 1)
+    said, state = list(ctx.sent), worker.state.client
+    train(worker, ctx, server, 1)
+    assert ctx.sent == said
+    assert worker.state.client == state
+    # After the coordinator was gone, a round of the same number is another one.
+    asyncio.run(worker.handle(ctx, PeerGone(peer="coordinator")))
+    train(worker, ctx, server, 1)
+    assert len(ctx.sent) == 2 * len(said)
 
 
 def test_an_abandoned_round_leaves_scaffolds_clients_as_they_were() -> None:
