@@ -170,8 +170,8 @@ def mimelite(model: Model, batch_size: int, server_learning_rate: float = 1.0, b
 
     def correct(grads: Arrays, current: Arrays, given: Any) -> Arrays:
         (momentum,) = given
-        b = jnp.float32(beta)
-        return {name: (1 - b) * grads[name] + b * momentum[name] for name in grads}
+        b, fresh = jnp.float32(beta), jnp.float32(1 - beta)
+        return {name: fresh * grads[name] + b * momentum[name] for name in grads}
 
     steps = Steps(model, batch_size, sgd("sgd", 0.0), correct, given=1)
     gradient = whole_gradient(model, batch_size)

@@ -113,8 +113,8 @@ class Job(Actor):
         self.template = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in algorithm.summed.items()})
         #: Rounds whose models the evaluator is at.
         self.evaluations: dict[int, None] = {}
-        #: Clients that have not answered yet what they were asked to evaluate, with the rounds.
-        self.evaluating: dict[tuple[str, int], None] = {}
+        #: Clients that have not answered yet what they were asked to evaluate: the rounds.
+        self.evaluating: dict[str, dict[int, None]] = {}
 
     def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
         algorithm, exact = self.algorithm, exact_mean(1)
@@ -226,11 +226,11 @@ class Job(Actor):
                     detail = "joins without examples: it is not asked to train"
                     ctx.record(ParticipationRow(round=0, client=sender, event="empty", detail=detail))
                 ctx.watch(sender)
-                self._forget(sender)
+                self.evaluating.pop(sender, None)
                 self._drop(ctx, tally, sender, "it started anew")
             case PeerGone():
                 self._dismiss(message.peer)
-                self._forget(message.peer)
+                self.evaluating.pop(message.peer, None)
                 self._drop(ctx, tally, message.peer, "its connection is gone")
             case EvaluateResult():
                 self._evaluated(ctx, message)
@@ -302,11 +302,7 @@ class Job(Actor):
             for client in sorted(self.pool):
                 request = ClientEvaluateRequest(round=number, params=params, requirements=plan.requirements)
                 await ctx.send(client, request)
-                self.evaluating[client, number] = None
-
-    def _forget(self, client: str) -> None:
-        for key in [key for key in self.evaluating if key[0] == client]:
-            del self.evaluating[key]
+                self.evaluating.setdefault(client, {})[number] = None
 
     def _evaluated(self, ctx: Context, result: EvaluateResult) -> None:
         # A network that repeats itself must not make two results of one.
@@ -322,9 +318,11 @@ class Job(Actor):
 
     def _client_evaluated(self, ctx: Context, result: ClientEvaluateResult) -> None:
         client, number = result.sender, result.round
-        if (client, number) not in self.evaluating:
+        if number not in self.evaluating.get(client, {}):
             return
-        del self.evaluating[client, number]
+        del self.evaluating[client][number]
+        if not self.evaluating[client]:
+            del self.evaluating[client]
         found = {"global": result.metrics, "personal": result.personal}
         usable = [(model, metrics) for model, metrics in found.items() if metrics is not None]
         if result.metrics is None or not 0 < result.examples <= MAX_WEIGHT:
@@ -353,6 +351,6 @@ class Job(Actor):
             while self.evaluations or self.evaluating:
                 self._note(ctx, None, await ctx.receive(timeout=self.plan.enrol_timeout_s))
         except DeadlineExceeded:
-            for client, number in self.evaluating:
+            for client, number in [(client, number) for client, rounds in self.evaluating.items() for number in rounds]:
                 detail = f"evaluation: no answer within {self.plan.enrol_timeout_s:g} s"
                 ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))

@@ -90,9 +90,13 @@ class Worker(Actor):
                 ctx.watch(self.coordinator)
                 await ctx.send(self.coordinator, Join(examples=self.shard.count))
             case PeerGone():
+                # Whoever comes back as the coordinator may count its rounds anew.
+                self.state.round = self.state.trained = 0
                 ctx.later(REJOIN_S, Rejoin())
             case TrainRequest():
-                await self._consider(ctx, message)
+                # A network that repeats itself must not make two trainings of one, with a state that moves twice.
+                if message.round != self.state.round:
+                    await self._consider(ctx, message)
             case ClientEvaluateRequest():
                 await self._evaluate(ctx, message)
             case RoundOver():

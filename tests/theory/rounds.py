@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from core.aggregation import exact_mean
 from core.compute import Eager, Evaluator, Rows, Shard
@@ -88,6 +89,15 @@ def step_once(algorithm: Algorithm, server: dict[str, ArrayDict], mean: ArrayDic
     """One step of the server for a mean of the whole weight."""
     count = ArrayDict({"weight": np.int64(total), "accepted": np.int32(1), "not_finite": np.int32(0)})
     return Eager().run(algorithm.apply, (*in_order(server), mean, count, total))
+
+
+#: One of each kind of algorithm; the others are `slow`, as each has programs of its own to compile.
+_KINDS = ("fedavg", "scaffold", "fednova", "ditto", "fedbuff")
+
+
+def quick(names: Sequence[str]) -> list[Any]:
+    """Algorithms as parameters of a test, those marked that are slow."""
+    return [name if name in _KINDS else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 # Scalar quadratics f_i(x) = a_i (x - c_i)^2 / 2.
