@@ -90,7 +90,7 @@ def _accuracy_limits(axes: Axes, studies: list[tuple[Study, str, str]]) -> None:
     references = [100.0 * s.manifest.reference.accuracy for s, _, _ in studies if s.manifest.reference is not None]
     low = min([values.min(), *references])
     high = max([values.max(), *references])
-    bottom = 10.0 * np.floor(low / 10.0) if high - low < 60.0 else 0.0
+    bottom = min(10.0 * np.floor(low / 10.0), 90.0) if high - low < 60.0 else 0.0
     axes.set_ylim(bottom, 100.0 if high > 70.0 else min(100.0, high * 1.25 + 1.0))
 
 
