@@ -112,7 +112,7 @@ def _convolution_flops(equation: Any) -> float:
 def _qr_flops(equation: Any) -> float:
     """Householder's R and Q of m×n matrices, 2 k² (l − k / 3) each with k ≤ l (Golub and Van Loan, section 5.2)."""
     shape = equation.invars[0].aval.shape
-    least, most = min(shape[-2:]), max(shape[-2:])
+    least, most = sorted(int(length) for length in shape[-2:])
     return 4.0 * math.prod(shape[:-2]) * least**2 * (most - least / 3)
 
 
