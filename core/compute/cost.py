@@ -113,7 +113,8 @@ def _qr_flops(equation: Any) -> float:
     """Householder's R and Q of m×n matrices, 2 k² (l − k / 3) each with k ≤ l (Golub and Van Loan, section 5.2)."""
     shape = equation.invars[0].aval.shape
     least, most = sorted(int(length) for length in shape[-2:])
-    return 4.0 * math.prod(shape[:-2]) * least**2 * (most - least / 3)
+    matrices = math.prod(int(length) for length in shape[:-2])
+    return 4.0 * matrices * least * least * (most - least / 3)
 
 
 class _Count:

@@ -160,6 +160,8 @@ MESSAGES: Final = (
     "RoundOver",
     "EvaluateRequest",
     "EvaluateResult",
+    "ClientEvaluateRequest",
+    "ClientEvaluateResult",
 )
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"
