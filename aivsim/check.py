@@ -18,6 +18,7 @@ from aivsim import show
 from aivsim.errors import InputWrong
 from analysis import units
 from core.compute import Evaluator, Shard
+from core.data import heterogeneity
 from core.devices import Work
 from core.learning.algorithm import present
 from core.roles.messages import (
@@ -99,9 +100,13 @@ def _learning(scenario: Scenario, built: Study) -> None:
     """Data, model and job."""
     show.heading("Learning")
     sizes = sorted(len(part) for part in built.federation.train[: scenario.device_count])
-    labels = np.count_nonzero(built.federation.label_counts()[: scenario.device_count], axis=1)
+    counts = built.federation.label_counts()[: scenario.device_count]
+    labels = np.count_nonzero(counts, axis=1)
     training, model = scenario.training, built.model
+    noun = {"regression": "tenths of the targets", "next_token": "characters or tokens"}.get(model.task.name, "labels")
     kinds = f"{labels.min()} to {labels.max()}" if labels.min() < labels.max() else f"{labels.min()}"
+    distance, chance = heterogeneity(counts)
+    forward, step = model.flops
     most = scenario.max_participants
     asked = min(scenario.device_count, math.ceil(most * training.over_selection))
     options = "".join(f", {key} {value}" for key, value in training.options.items())
@@ -121,9 +126,14 @@ def _learning(scenario: Scenario, built: Study) -> None:
     show.facts(
         (
             ("data", built.federation.description),
-            ("training examples", f"{examples}, of {kinds} labels"),
+            ("training examples", f"{examples}, of {kinds} {noun}"),
+            (
+                "heterogeneity",
+                f"{distance:.2f} from all clients' {noun} (total variation, 0 to 1); {chance:.2f} by chance",
+            ),
             ("held out", f"{units.count(len(built.federation.test))} examples, pooled"),
             ("model", f"{model.name}: {units.count(model.size)} parameters, {units.text(4.0 * model.size, 'B')}"),
+            ("an example", f"{units.text(forward, 'FLOP')} forward, {units.text(step, 'FLOP')} with its gradient"),
             ("algorithm", f"{built.algorithm.name} ({built.algorithm.paper}){options}"),
             ("local training", steps),
             ("rounds", rounds),
@@ -196,13 +206,16 @@ def _evaluation_bytes(built: Study) -> int:
     """Bytes of the frames of one evaluation."""
     number, test = built.scenario.training.rounds, len(built.federation.test)
     asked = EvaluateRequest(sender=COORDINATOR, round=number, params=_parameters(built))
-    told = EvaluateResult(sender=EVALUATOR, round=number, examples=test, metrics=_scores("accuracy", "loss"))
+    told = EvaluateResult(
+        sender=EVALUATOR, round=number, examples=test, metrics=_scores(built.model.task.score_name, "loss")
+    )
     return frame_size(EVALUATOR, asked) + frame_size(COORDINATOR, told)
 
 
 def _client_evaluation_bytes(built: Study) -> int:
     """Bytes of the frames of one evaluation by all clients."""
-    scenario, algorithm, scores = built.scenario, built.algorithm, _scores("accuracy", "loss")
+    scenario, algorithm = built.scenario, built.algorithm
+    scores = _scores(built.model.task.score_name, "loss")
     number, client = scenario.training.rounds, scenario.device_names[-1]
     asked = ClientEvaluateRequest(sender=COORDINATOR, round=number, params=_parameters(built), requirements=Asked())
     own = None if algorithm.personal is None else scores

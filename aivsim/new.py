@@ -20,7 +20,7 @@ START: Final[Mapping[str, Any]] = {
     "name": "my-study",
     "description": "Ten phones of two classes learn to read digits together.",
     "seed": 1,
-    "data": {"dataset": "digits", "partition": "writer"},
+    "data": {"dataset": "digits", "partition": "natural"},
     "model": {"name": "softmax"},
     "training": {"rounds": 20, "min_participants": 6, "local_epochs": 5, "learning_rate": 0.2},
     "coordinator": {"device": "server", "link": "datacentre"},
@@ -36,6 +36,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "profiles": {"my_phone": {"base": "phone_mid", "battery": "15 Wh"}},
     "faults": [{"kind": "link_down", "target": "home-0", "at": "30 s", "duration": "20 s"}],
     "random_faults": [{"kind": "crash", "targets": "away", "rate_per_hour": 2, "mean_duration": "1 min"}],
+    "feature_skew": {"kind": "noise", "strength": 0.1},
     "reference": {"accuracy": "93.8 %", "source": "where it comes from"},
 }
 WIDTH: Final = 112

@@ -31,8 +31,8 @@ class Display(Protocol):
     def round_ended(self, number: int, time_s: float) -> None:
         """A round ended at a time of the study."""
 
-    def evaluated(self, number: int, accuracy: float) -> None:
-        """The model of a round has been evaluated."""
+    def evaluated(self, number: int, score: str, value: float) -> None:
+        """The model of a round has been evaluated; `score` is accuracy or error."""
 
 
 class _Silent:
@@ -50,7 +50,7 @@ class _Silent:
     def round_ended(self, number: int, time_s: float) -> None:
         return None
 
-    def evaluated(self, number: int, accuracy: float) -> None:
+    def evaluated(self, number: int, score: str, value: float) -> None:
         return None
 
 
@@ -76,8 +76,8 @@ class _Plain(_Silent):
             f"round {number} of {self.rounds} ended at {time_s:.1f} s of the study", always=number == self.rounds
         )
 
-    def evaluated(self, number: int, accuracy: float) -> None:
-        self._line(f"after round {number}: accuracy {accuracy:.3f}", always=number == self.rounds)
+    def evaluated(self, number: int, score: str, value: float) -> None:
+        self._line(f"after round {number}: {score} {value:.3f}", always=number == self.rounds)
 
 
 class _Live(_Silent):
@@ -100,7 +100,7 @@ class _Live(_Silent):
             transient=True,
         )
         self.task = self.progress.add_task("starting", total=rounds, details="")
-        self.study = self.accuracy = ""
+        self.study = self.score = ""
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -118,11 +118,11 @@ class _Live(_Silent):
     def round_ended(self, number: int, time_s: float) -> None:
         passed_s = max(time.monotonic() - self.began_s, 1e-9)
         self.study = f"study {time_s:.0f} s ({time_s / passed_s:,.1f}× real time)"
-        self.progress.update(self.task, completed=number, details=f"{self.study} {self.accuracy}")
+        self.progress.update(self.task, completed=number, details=f"{self.study} {self.score}")
 
-    def evaluated(self, number: int, accuracy: float) -> None:
-        self.accuracy = f"accuracy after round {number}: {accuracy:.3f}"
-        self.progress.update(self.task, details=f"{self.study} {self.accuracy}")
+    def evaluated(self, number: int, score: str, value: float) -> None:
+        self.score = f"{score} after round {number}: {value:.3f}"
+        self.progress.update(self.task, details=f"{self.study} {self.score}")
 
 
 def display(scenario: Scenario, world: str, *, quiet: bool) -> Display:

@@ -29,6 +29,7 @@ from core.records import (
     RoundRow,
     Row,
     RunWriter,
+    ShardRow,
     model_sha256,
     read_manifest,
     save_model,
@@ -295,6 +296,25 @@ def _build(scenario: Scenario, world: World) -> Study:
         raise CannotBegin(str(error)) from error
 
 
+def _record_shards(ledger: _Ledger, built: Study) -> None:
+    """Who has which examples: a row for each client's device."""
+    from core.data import chance_distance, label_distance
+
+    federation, names = built.federation, built.scenario.device_names
+    counts = federation.label_counts()[: len(names)]
+    distances, chances = label_distance(counts), chance_distance(counts)
+    for k, name in enumerate(names):
+        row = ShardRow(
+            client=federation.names[k],
+            train_examples=len(federation.train[k]),
+            test_examples=len(federation.held_out[k]),
+            label_counts=" ".join(map(str, counts[k].tolist())),
+            label_distance=float(distances[k]),
+            chance_distance=float(chances[k]),
+        )
+        ledger.writer.row(0.0, name, row)
+
+
 # The simulator.
 
 
@@ -323,6 +343,7 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
         elif isinstance(row, EvaluationRow):
             evaluations.append(row)
 
+    _record_shards(ledger, built)
     world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
     journal = contextlib.nullcontext() if checkpoint is None else contextlib.closing(checkpoint)
     with journal, contextlib.closing(evaluator), _ending(ledger, lambda: world.env.now):
@@ -332,8 +353,10 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
         ledger.phase("events")
         shown.phase("computing")
         for row in evaluations if trains else ():
-            if isinstance(row.accuracy, Payload):
-                shown.evaluated(row.round, float(evaluator.value(row.accuracy)["accuracy"]))
+            score = "error" if row.accuracy is None else "accuracy"
+            metrics = getattr(row, score)
+            if isinstance(metrics, Payload):
+                shown.evaluated(row.round, score, float(evaluator.value(metrics)[score]))
         evaluator.finish()
         model = None if world.result is None or not trains else evaluator.value(world.result)
         ledger.phase("numerics")
@@ -385,8 +408,10 @@ def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: in
     if scenario.numerics.fidelity != "train":
         raise CannotBegin(f"fidelity {scenario.numerics.fidelity} is for the simulator; on sockets devices train")
     shown.phase("dealing the data")
-    deployment = _build(scenario, "real").deployment
+    built = _build(scenario, "real")
+    deployment = built.deployment
     ledger = _open(scenario, "real", directory, time_scale=deployment.time_scale)
+    _record_shards(ledger, built)
     # The nodes read what this run has resolved: whatever it extends or overrides, from wherever they start.
     shared = directory / "nodes" / "scenario.yaml"
     last_s = 0.0
@@ -398,8 +423,9 @@ def _run_real(scenario: Scenario, directory: Path, shown: Display, processes: in
         if progress.table == RoundRow.table and isinstance(number, int):
             shown.round_ended(number, progress.time_s)
         elif progress.table == EvaluationRow.table and isinstance(number, int):
-            accuracy = progress.row.get("accuracy")
-            shown.evaluated(number, float(accuracy) if isinstance(accuracy, float) else float("nan"))
+            score = "error" if progress.row.get("accuracy") is None else "accuracy"
+            value = progress.row.get(score)
+            shown.evaluated(number, score, float(value) if isinstance(value, float) else float("nan"))
 
     # The nodes inherit these: they share the cache of compiled programs with the simulator.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_directory()))
@@ -441,8 +467,9 @@ def merge_nodes(scenario: Scenario, directory: Path, folders: Sequence[Path]) ->
     for folder in folders:
         if not (folder / RECORDS).is_dir():
             raise CannotBegin(f"{folder} holds no records of a node")
-    deployment = _build(scenario, "real").deployment
-    ledger = _open(scenario, "real", directory, time_scale=deployment.time_scale)
+    built = _build(scenario, "real")
+    ledger = _open(scenario, "real", directory, time_scale=built.deployment.time_scale)
+    _record_shards(ledger, built)
     merge(folders, ledger.writer)
     ledger.writer.flush()
     ended = [row["ended_s"] for part in read_parts(directory, RoundRow.table) for row in part.to_pylist()]

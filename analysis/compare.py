@@ -99,6 +99,8 @@ class Comparison:
             _figure("all devices' energy", (a.total_j(), b.total_j()), "J"),
             _figure("wall time", (a.manifest.wall_s, b.manifest.wall_s), "s"),
         ]
+        if a.is_regression or b.is_regression:
+            found[0] = _figure("final error", (a.final_error, b.final_error), "")
         left_out = (int(a.left_out.sum()), int(b.left_out.sum()))
         if any(left_out):
             found.insert(3, _figure("updates left out of the sum", left_out, "1"))

@@ -37,6 +37,7 @@ class Card:
 def write_report(directory: Path) -> Path:
     """Write `report.html` into a run's directory and tell its path. Raises `RecordsError`."""
     from analysis.plots.cost import energy, spending
+    from analysis.plots.data import labels
     from analysis.plots.devices import batteries, temperatures
     from analysis.plots.faults import faults
     from analysis.plots.learning import learning
@@ -46,7 +47,7 @@ def write_report(directory: Path) -> Path:
     study = Study(Run(directory))
     with styled():
         before = [learning(study)]
-        drawings = (close_look, overview, faults, durations, spending, energy, batteries, temperatures)
+        drawings = (close_look, overview, faults, durations, spending, energy, batteries, temperatures, labels)
         after = [draw(study) for draw in drawings]
     page = pages().get_template("report.html")
     text = page.render(
@@ -123,8 +124,8 @@ def cards(study: Study) -> list[Card]:
     clock = "simulated" if manifest.world == "sim" else "time of the study"
     return [
         Card(
-            "final accuracy",
-            units.percent(study.final_accuracy),
+            f"final {study.score[0]}",
+            study.score[1],
             "" if reference is None else f"reference {units.percent(reference.accuracy)}",
         ),
         Card("rounds", units.count(aggregated), _rounds(abandoned, int(study.hollow.sum()))),

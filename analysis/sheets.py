@@ -218,7 +218,8 @@ def rounds(study: Study) -> Sheet | None:
     rows, curve = study.run.rounds(), study.curve
     if not len(rows["round"]):
         return None
-    accuracy = dict(zip(curve.round.tolist(), curve.accuracy.tolist(), strict=True))
+    values = curve.error if study.is_regression else curve.accuracy
+    score = dict(zip(curve.round.tolist(), values.tolist(), strict=True))
     counted = ("selected", "accepted", "late", "lost", "declined", "rejected")
     cells = [
         (
@@ -227,10 +228,14 @@ def rounds(study: Study) -> Sheet | None:
             units.duration(float(rows["ended_s"][i] - rows["started_s"][i])),
             *(str(rows[name][i]) for name in counted),
             units.number(float(rows["not_finite"][i])),
-            units.percent(accuracy.get(number, float("nan")), 2),
+            _score(study, score.get(number, float("nan"))),
             f"{rows['outcome'][i]}{', all left out' if study.hollow[i] else ''}",
         )
         for i, number in enumerate(rows["round"].tolist())
     ]
-    heads = ("round", "began", "length", *counted, "left out", "accuracy", "outcome")
+    heads = ("round", "began", "length", *counted, "left out", study.score[0], "outcome")
     return sheet(heads, cells, text=0, note=f"Left out: accepted updates that were {LEFT_OUT}.")
+
+
+def _score(study: Study, value: float) -> str:
+    return units.number(value) if study.is_regression else units.percent(value, 2)

@@ -34,12 +34,14 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """The global model after rounds: when each was made (s of the study), its accuracy and loss."""
+    """The global model after rounds: when each was made (s of the study), its accuracy (or error) and loss."""
 
     round: npt.NDArray[np.int64]
     time_s: Floats
     accuracy: Floats
     loss: Floats
+    #: Mean absolute error of a regression; NaN for other tasks.
+    error: Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +148,7 @@ class Study:
             time_s=np.array(times, np.float64),
             accuracy=rows["accuracy"][order].astype(np.float64),
             loss=rows["loss"][order].astype(np.float64),
+            error=rows["error"][order].astype(np.float64),
         )
 
     @cached_property
@@ -153,6 +156,40 @@ class Study:
         """Accuracy of the last model that was evaluated; NaN if none was."""
         known = self.curve.accuracy[np.isfinite(self.curve.accuracy)]
         return float(known[-1]) if len(known) else float("nan")
+
+    @cached_property
+    def final_error(self) -> float:
+        """Mean absolute error of the last model of a regression that was evaluated; NaN if there is none."""
+        known = self.curve.error[np.isfinite(self.curve.error)]
+        return float(known[-1]) if len(known) else float("nan")
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether models were evaluated by their error."""
+        return bool(np.isfinite(self.final_error))
+
+    @property
+    def score(self) -> tuple[str, str]:
+        """What the last model is measured by, accuracy or error, and how much it is, as text."""
+        if self.is_regression:
+            return "error", units.number(self.final_error)
+        return "accuracy", units.percent(self.final_accuracy)
+
+    @cached_property
+    def label_counts(self) -> npt.NDArray[np.int64]:
+        """Training examples of each label of each client, [clients, labels], in the order of `shards`."""
+        rows = self.run.columns("shards")["label_counts"]
+        counts = [np.array(text.split(), np.int64) for text in rows]
+        return np.stack(counts) if counts else np.zeros((0, 0), np.int64)
+
+    @cached_property
+    def heterogeneity(self) -> tuple[float, float]:
+        """Mean distance of clients' labels from all together, and what chance gives, weighted by their counts."""
+        rows, sizes = self.run.columns("shards"), self.label_counts.sum(axis=1)
+        if not sizes.sum():
+            return float("nan"), float("nan")
+        own, chance = (np.nan_to_num(rows[name]) for name in ("label_distance", "chance_distance"))
+        return float(sizes @ own / sizes.sum()), float(sizes @ chance / sizes.sum())
 
     @cached_property
     def left_out(self) -> npt.NDArray[np.int64]:
@@ -310,6 +347,10 @@ class Study:
             examples = int(self.run.evaluations()["examples"][-1])
             text += f", after which {units.percent(self.final_accuracy)} of {units.count(examples)} held-out examples "
             text += "are classified rightly"
+        elif self.is_regression:
+            held_out = units.count(self.run.evaluations()["examples"][-1])
+            text += f", after which the mean absolute error on {held_out} held-out examples "
+            text += f"is {units.number(self.final_error)}"
         return " ".join([f"{text}.", *self._omissions])
 
     @property

@@ -16,9 +16,9 @@ def summary(directory: Path) -> list[str]:
     study = Study(Run(directory))
     manifest, rounds = study.manifest, study.run.rounds()
     report = study.run.directory / REPORT
-    accuracy = units.percent(study.final_accuracy)
+    name, score = study.score
     if manifest.reference is not None:
-        accuracy += f" (reference {units.percent(manifest.reference.accuracy)}: {manifest.reference.source})"
+        score += f" (reference {units.percent(manifest.reference.accuracy)}: {manifest.reference.source})"
     abandoned = int((rounds["outcome"] != "aggregated").sum())
     clock = "simulated" if manifest.world == "sim" else "of the study"
     time = f"{units.duration(study.duration_s)} {clock} in {units.duration(manifest.wall_s)} of wall time"
@@ -28,7 +28,7 @@ def summary(directory: Path) -> list[str]:
     )
     lines = [
         f"{manifest.name} {ending(manifest)}",
-        f"  accuracy  {accuracy}",
+        f"  {name:<9} {score}",
         f"  rounds    {units.count(len(rounds['round']))}{f', {abandoned} of them abandoned' if abandoned else ''}",
         *_omissions(study),
         f"  time      {time}",

@@ -22,13 +22,16 @@ def plots(comparison: Comparison) -> list[Plot]:
 
 def _learning(comparison: Comparison) -> Plot | None:
     studies = (comparison.a, comparison.b)
-    if not all(np.any(np.isfinite(study.curve.accuracy)) for study in studies):
+    scores = [study.curve.error if study.is_regression else study.curve.accuracy for study in studies]
+    if studies[0].is_regression != studies[1].is_regression or not all(np.any(np.isfinite(s)) for s in scores):
         return None
     colours = (BLUE, ORANGE)
     drawn = draw_learning(
         [(study, name, colour) for study, name, colour in zip(studies, comparison.names, colours, strict=True)]
     )
-    finals = " and ".join(units.percent(study.final_accuracy, 2) for study in studies)
+    finals = " and ".join(
+        study.score[1] if study.is_regression else units.percent(study.final_accuracy, 2) for study in studies
+    )
     caption = f"The model of each run against the time of its study; they end at {finals}. Where the curves lie on one "
     caption += "another the dashes of the second show the first."
     return Plot("learning", "How well they learned", caption, svg(drawn, "learning", caption))

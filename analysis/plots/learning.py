@@ -1,4 +1,4 @@
-"""Accuracy and loss of the global model against the time of the study."""
+"""Accuracy (of a regression: error) and loss of the global model against the time of the study."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def learning(study: Study) -> Plot | None:
-    """Accuracy beside loss; None if nothing was evaluated."""
+    """Accuracy (of a regression: error) beside loss; None if nothing was evaluated."""
     curve = study.curve
-    if not np.any(np.isfinite(curve.accuracy)):
+    if not np.any(np.isfinite(_score(study))):
         return None
     drawn = draw_learning([(study, "", BLUE)])
-    final = units.percent(study.final_accuracy)
+    final = " ".join(study.score[::-1]) if study.is_regression else study.score[1]
     every = "each round" if len(curve.round) == len(study.run.rounds()["round"]) else "the rounds with a dot"
     caption = f"The model after {every} on the pooled held-out examples; it ends at {final}."
     reference = study.manifest.reference
@@ -46,24 +46,35 @@ def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
     lines = []
     for i, (study, name, colour) in enumerate(studies):
         dashes = "-" if i == 0 else (0, (4, 2))
-        lines += _line(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, colour, name, dashes)
+        lines += _line(left, study.curve.time_s / factor, _score(study), colour, name, dashes)
         _line(right, study.curve.time_s / factor, study.curve.loss, colour, name, dashes)
     left.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     left.yaxis.set_major_formatter("{x:g}")
-    left.set_title("Accuracy on held-out examples (%)")
     right.set_title("Loss on held-out examples")
-    _accuracy_limits(left, studies)
+    regression = studies[0][0].is_regression
+    if regression:
+        left.set_title("Mean absolute error on held-out examples")
+        left.set_ylim(bottom=0.0)
+    else:
+        left.set_title("Accuracy on held-out examples (%)")
+        _accuracy_limits(left, studies)
     right.set_ylim(bottom=0.0)
     if len(studies) > 1:
         legend_over(drawn, lines)
         return drawn
     study = studies[0][0]
-    _reference(left, study)
-    _end(left, study.curve.time_s / factor, 100.0 * study.curve.accuracy, units.percent(study.final_accuracy))
+    if not regression:
+        _reference(left, study)
+    _end(left, study.curve.time_s / factor, _score(study), study.score[1])
     _end(right, study.curve.time_s / factor, study.curve.loss, None)
     for axes in (left, right):
         _rug(axes, study, factor)
     return drawn
+
+
+def _score(study: Study) -> Floats:
+    """Accuracy after each evaluated round, %, or the error of a regression in units of its target."""
+    return study.curve.error if study.is_regression else 100.0 * study.curve.accuracy
 
 
 def _line(axes: Axes, x: Floats, y: Floats, colour: str, name: str, dashes: object) -> list[Line2D]:
@@ -79,7 +90,7 @@ def _accuracy_limits(axes: Axes, studies: list[tuple[Study, str, str]]) -> None:
     references = [100.0 * s.manifest.reference.accuracy for s, _, _ in studies if s.manifest.reference is not None]
     low = min([values.min(), *references])
     high = max([values.max(), *references])
-    bottom = 10.0 * np.floor(low / 10.0) if high - low < 60.0 else 0.0
+    bottom = min(10.0 * np.floor(low / 10.0), 90.0) if high - low < 60.0 else 0.0
     axes.set_ylim(bottom, 100.0 if high > 70.0 else min(100.0, high * 1.25 + 1.0))
 
 

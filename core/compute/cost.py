@@ -45,8 +45,8 @@ _ARITHMETIC: Final = _names("""
 #: Fused and free: they only rename, reshape, convert, or make numbers out of a counter.
 _FREE: Final = _names("""
     bitcast_convert_type broadcast_in_dim convert_element_type copy dynamic_slice expand_dims iota optimization_barrier
-    pad random_bits random_fold_in random_seed random_split random_unwrap random_wrap reduce_precision reshape rev slice
-    split squeeze stop_gradient threefry2x32 transpose
+    pad platform_index random_bits random_fold_in random_seed random_split random_unwrap random_wrap reduce_precision
+    reshape rev slice split squeeze stop_gradient threefry2x32 transpose
 """)
 #: One FLOP an element that goes in.
 _REDUCTIONS: Final = _names("""
@@ -107,6 +107,14 @@ def _convolution_flops(equation: Any) -> float:
     features, batch = int(out[dims.out_spec[1]]), int(out[dims.out_spec[0]])
     per_group = int(rhs[dims.rhs_spec[1]])
     return 2.0 * taps * features * batch * per_group / int(p["batch_group_count"])
+
+
+def _qr_flops(equation: Any) -> float:
+    """Householder's R and Q of m×n matrices, 2 k² (l − k / 3) each with k ≤ l (Golub and Van Loan, section 5.2)."""
+    shape = equation.invars[0].aval.shape
+    least, most = sorted(int(length) for length in shape[-2:])
+    matrices = math.prod(int(length) for length in shape[:-2])
+    return 4.0 * matrices * least * least * (most - least / 3)
 
 
 class _Count:
@@ -205,6 +213,8 @@ class _Count:
             costs = [count_jaxpr(branch) for branch in equation.params["branches"]]
             self.add(Cost(max(c.flops for c in costs), max(c.bytes for c in costs)))
             self.place(equation.outvars)
+        elif name == "qr":
+            self.unfused(equation, _qr_flops(equation))
         elif name in _FREE:
             self.view(equation)
         elif name == "while":

@@ -1,6 +1,20 @@
 """Data sets and how they are dealt to clients."""
 
-from core.data.datasets import Dataset, dataset, datasets, load_npz
+from core.data.dataset import Dataset
+from core.data.datasets import dataset, datasets
 from core.data.federation import PARTITIONS, Federation, federation
+from core.data.heterogeneity import chance_distance, heterogeneity, label_distance
+from core.data.reading import read
 
-__all__ = ["PARTITIONS", "Dataset", "Federation", "dataset", "datasets", "federation", "load_npz"]
+__all__ = [
+    "PARTITIONS",
+    "Dataset",
+    "Federation",
+    "chance_distance",
+    "dataset",
+    "datasets",
+    "federation",
+    "heterogeneity",
+    "label_distance",
+    "read",
+]

@@ -1,45 +1,31 @@
-"""Labelled data sets as values: the digits that come with the project, and own `.npz` files.
+"""Data sets by name: the digits that come with the project, Fashion-MNIST where Debian has put it, and generators.
 
 The digits are the test part of UCI's "Optical Recognition of Handwritten Digits" by putative writer; see DIGITS.md.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import zipfile
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-#: Most classes of an own data set: a model has weights for each, so that a stray label would fill the memory.
-MAX_CLASSES: Final = 100_000
+from core.data.dataset import Dataset
+from core.data.files import read_idx
+from core.data.generators import femnist_like, quadratics, synthetic
+from core.data.reading import read
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
-    """Examples x float32[n, …], labels y int32[n] in 0 .. classes - 1, and the natural client of each, or None."""
-
-    name: str
-    x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.int32]
-    client: npt.NDArray[np.int32] | None
-    classes: int
-    #: What the natural clients are called, such as `writer`.
-    client_noun: str
-    description: str
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.x.shape[1:]
+#: Where Debian's package `dataset-fashion-mnist` has its files.
+FASHION_MNIST: Final = Path("/usr/share/datasets/fashion-mnist")
+_SUFFIXES: Final = (".npz", ".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 
 @functools.cache
-def _digits() -> Dataset:
+def digits() -> Dataset:
+    """1,797 handwritten digits of 8×8 pixels by 14 putative writers (Alpaydin and Kaynak)."""
     with resources.files("core.data").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
         x, y, client = arrays["x"], arrays["y"], arrays["client"]
     return Dataset(
@@ -53,67 +39,57 @@ def _digits() -> Dataset:
     )
 
 
-def _vector(path: Path, key: str, values: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    if values.shape != (length,) or values.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path}: `{key}` is {values.dtype}{list(values.shape)}; integers of shape [{length}] are expected"
-        )
-    if length and int(values.min()) < 0:
-        raise ValueError(f"{path}: `{key}` has the negative value {values.min()}")
-    return values
+def fashion_mnist(folder: Path = FASHION_MNIST) -> Dataset:
+    """Fashion-MNIST: 60,000 and 10,000 pictures of clothes, of Debian's package dataset-fashion-mnist.
 
-
-def load_npz(path: str | Path) -> Dataset:
-    """A data set from a file with x [n, …] (numbers, taken as they are), y [n] (0, 1, …) and, optionally, client [n].
-
-    Labels are below `MAX_CLASSES`. Client numbers may have gaps; they are renumbered in ascending order. Raises
-    `ValueError` that names the file and the array.
+    Raises `ValueError` where the package is not installed.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in ("x", "y", "client") if key in arrays.files}
-            present = sorted(arrays.files)
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path}: not a readable .npz file ({error})") from error
-    missing = [key for key in ("x", "y") if key not in found]
-    if missing:
-        raise ValueError(f"{path}: array `{missing[0]}` is missing; the file has {', '.join(present) or 'none'}")
-    x = found["x"]
-    if x.ndim < 2 or x.dtype.kind not in "fiu" or not len(x):
-        raise ValueError(f"{path}: `x` is {x.dtype}{list(x.shape)}; numbers of shape [examples, …] are expected")
-    x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise ValueError(f"{path}: `x` has values that are not finite")
-    y = _vector(path, "y", found["y"], len(x))
-    if int(y.max()) >= MAX_CLASSES:
-        raise ValueError(f"{path}: `y` has the label {y.max()}; labels from 0 to {MAX_CLASSES - 1} are expected")
-    client = None
-    if "client" in found:
-        client = np.unique(_vector(path, "client", found["client"], len(x)), return_inverse=True)[1].astype(np.int32)
+    if not folder.is_dir():
+        raise ValueError(f"there is no {folder}; Debian's package dataset-fashion-mnist brings it, or a .npz file does")
+    x = [read_idx(folder / f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")]
+    y = [read_idx(folder / f"{part}-labels-idx1-ubyte.gz") for part in ("train", "t10k")]
+    for pictures, labels in zip(x, y, strict=True):
+        if pictures.ndim != 3 or pictures.shape[1:] != x[0].shape[1:] or labels.shape != pictures.shape[:1]:
+            raise ValueError(f"{folder}: {list(pictures.shape)} pictures and {list(labels.shape)} labels do not fit")
     return Dataset(
-        name=path.stem,
-        x=x,
-        y=y.astype(np.int32),
-        client=client,
-        classes=int(y.max()) + 1,
+        name="fashion_mnist",
+        x=np.concatenate(x).astype(np.float32) / np.float32(255),
+        y=np.concatenate(y).astype(np.int32),
+        client=None,
+        classes=10,
         client_noun="client",
-        description=f"{len(x)} examples of shape {list(x.shape[1:])} from {path.name}",
+        description=f"Fashion-MNIST, {len(x[0])} pictures of clothes and {len(x[1])} to test with (Xiao et al. 2017)",
+        test=np.repeat([False, True], [len(x[0]), len(x[1])]),
     )
 
 
-_DATASETS = {"digits": _digits}
+_GENERATORS: Final[dict[str, Callable[..., Dataset]]] = {
+    make.__name__: make for make in (femnist_like, quadratics, synthetic)
+}
+_FIXED: Final[dict[str, Callable[[], Dataset]]] = {"digits": digits, "fashion_mnist": fashion_mnist}
 
 
 def datasets() -> dict[str, str]:
     """Names of the data sets that come with the project and a line about each."""
-    return {name: load().description for name, load in sorted(_DATASETS.items())}
+    makers: dict[str, Callable[..., Dataset]] = {**_FIXED, **_GENERATORS}
+    return {name: (make.__doc__ or "").splitlines()[0] for name, make in sorted(makers.items())}
 
 
-def dataset(name: str) -> Dataset:
-    """A data set by its name, or from the path of an `.npz` file. Raises `ValueError`."""
-    if name in _DATASETS:
-        return _DATASETS[name]()
-    if name.endswith(".npz"):
-        return load_npz(name)
-    raise ValueError(f"unknown data set {name!r}: one of {', '.join(sorted(_DATASETS))}, or the path of an .npz file")
+def dataset(name: str, options: dict[str, Any] | None = None, seed: int = 0) -> Dataset:
+    """A data set by its name, drawn from `seed` if it is generated, or from the path of a file (`core.data.options`).
+
+    Raises `ValueError`.
+    """
+    given = dict(options or {})
+    try:
+        if name in _GENERATORS:
+            return _GENERATORS[name](seed, **given)
+        if name in _FIXED:
+            return _FIXED[name](**given)
+    except TypeError as error:
+        raise ValueError(f"data set {name!r}: {error}") from error
+    if name.endswith(_SUFFIXES):
+        return read(name, given)
+    raise ValueError(
+        f"unknown data set {name!r}: one of {', '.join(datasets())}, or the path of a file ({', '.join(_SUFFIXES)})"
+    )

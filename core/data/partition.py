@@ -1,8 +1,10 @@
-"""How examples are dealt to clients: by their natural client, at random, or with skewed labels.
+"""How examples are dealt to clients: each at most once, as a pure function of the seed.
 
 `dirichlet` is the variant of Yurochkin et al. ("Bayesian nonparametric federated learning of neural networks", ICML
 2019) and Li et al. (NIID-Bench, ICDE 2022): for each label, its examples are divided among the clients in proportions
-drawn from Dir(alpha); drawn anew, all labels, until every client has its minimum.
+drawn from Dir(alpha); drawn anew, all labels, until every client has its minimum. `shards` is the pathological split of
+McMahan et al. (AISTATS 2017); `labels` is NIID-Bench's #C = k, with lognormal weights that of the FedProx repository's
+MNIST; `lognormal` and `power_law` skew the sizes alone.
 """
 
 from __future__ import annotations
@@ -12,23 +14,32 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from core.data.dataset import Indices
 from core.rng import generator
-
-Indices = npt.NDArray[np.int32]
 
 #: Draws of a Dirichlet partition before it is given up as hopeless.
 MAX_DRAWS: Final = 1000
 
 
-def natural(client: Indices, clients: int | None) -> list[Indices]:
-    """The first `clients` natural clients with all of their examples (None: all of them)."""
-    available = int(client.max()) + 1
-    count = available if clients is None else clients
-    if not 1 <= count <= available:
+def natural(client: Indices, clients: int | None, min_examples: int = 1) -> tuple[list[Indices], list[int]]:
+    """The first `clients` natural clients with all of their examples (None: all of them), and which these are.
+
+    Those with less than `min_examples` are passed over.
+    """
+    order = np.argsort(client, kind="stable").astype(np.int32)
+    sizes = np.bincount(client[client >= 0])
+    fitting = np.flatnonzero(sizes >= min_examples)
+    count = len(fitting) if clients is None else clients
+    if not 1 <= count <= len(fitting):
+        enough = f" with {min_examples} examples or more" if min_examples > 1 else ""
         raise ValueError(
-            f"{count} clients asked for where the data have {available} natural ones; `iid` or `dirichlet` deal to more"
+            f"{count} clients asked for where the data have {len(fitting)} natural ones{enough}; "
+            "`iid` or `dirichlet` deal to more"
         )
-    return [np.flatnonzero(client == k).astype(np.int32) for k in range(count)]
+    # Examples of nobody, -1, come first in the order.
+    starts = np.concatenate([[0], np.cumsum(sizes)]) + int((client < 0).sum())
+    chosen = fitting[:count].tolist()
+    return [np.sort(order[starts[k] : starts[k + 1]]) for k in chosen], chosen
 
 
 def iid(examples: int, clients: int, seed: int) -> list[Indices]:
@@ -61,3 +72,88 @@ def dirichlet(y: Indices, clients: int, alpha: float, min_examples: int, seed: i
         f"no Dirichlet partition with alpha {alpha} gave all {clients} clients {min_examples} examples in "
         f"{MAX_DRAWS} draws; a larger alpha, fewer clients or a smaller minimum will"
     )
+
+
+def shards(y: Indices, clients: int, per_client: int, seed: int) -> list[Indices]:
+    """Sorted by label, cut into `per_client` shards a client, and these dealt at random.
+
+    Shards differ by one example at most; within a label the order is drawn, so that no shard follows the file.
+    """
+    count = clients * per_client
+    if clients < 1 or per_client < 1 or count > len(y):
+        raise ValueError(f"{clients} clients cannot have {per_client} shards each of {len(y)} examples")
+    rng = generator(seed, "data", "shards")
+    order = rng.permutation(len(y)).astype(np.int32)
+    pieces = np.array_split(order[np.argsort(y[order], kind="stable")], count)
+    hands = rng.permutation(count).reshape(clients, per_client)
+    return [np.sort(np.concatenate([pieces[shard] for shard in hand])) for hand in hands]
+
+
+def labels(y: Indices, clients: int, per_client: int, sigma: float, seed: int) -> list[Indices]:
+    """Each client has `per_client` labels: one in turn, the others at random.
+
+    A label's examples are divided among those that have it, in equal parts, or with lognormal weights where `sigma` is
+    above 0; all of them have at least one. Examples of labels that nobody has are left out.
+    """
+    present = np.unique(y)
+    if clients < 1 or not 1 <= per_client <= len(present):
+        raise ValueError(f"{clients} clients cannot have {per_client} of {len(present)} labels each")
+    if not 0 <= sigma < np.inf:
+        raise ValueError(f"sigma is {sigma}; a number from 0 is expected")
+    rng = generator(seed, "data", "labels")
+    owners: list[list[int]] = [[] for _ in present]
+    for k in range(clients):
+        first = k % len(present)
+        others = [label for label in range(len(present)) if label != first]
+        for label in (first, *rng.choice(others, per_client - 1, replace=False).tolist()):
+            owners[label].append(k)
+    parts: list[list[Indices]] = [[] for _ in range(clients)]
+    for label, having in zip(present, owners, strict=True):
+        if not having:
+            continue
+        members = rng.permutation(np.flatnonzero(y == label)).astype(np.int32)
+        if len(having) > len(members):
+            raise ValueError(
+                f"{len(having)} clients cannot share the {len(members)} examples of the label {label}; fewer clients "
+                "or fewer labels a client will"
+            )
+        sizes = _sizes(np.exp(sigma * rng.standard_normal(len(having))), len(members), 1)
+        for k, piece in zip(having, np.split(members, np.cumsum(sizes)[:-1]), strict=True):
+            parts[k].append(piece)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def lognormal(examples: int, clients: int, sigma: float, min_examples: int, seed: int) -> list[Indices]:
+    """Shuffled and dealt in parts whose sizes are lognormal: their logarithms have the standard deviation `sigma`."""
+    if not 0 <= sigma < np.inf:
+        raise ValueError(f"sigma is {sigma}; a number from 0 is expected")
+    rng = generator(seed, "data", "lognormal")
+    return _dealt(rng, np.exp(sigma * rng.standard_normal(clients)), examples, min_examples)
+
+
+def power_law(examples: int, clients: int, exponent: float, min_examples: int, seed: int) -> list[Indices]:
+    """Shuffled and dealt in parts whose sizes follow a power law: P(size > s) ~ s^(1 − exponent), as of LEAF's sets."""
+    if not 1 < exponent < np.inf:
+        raise ValueError(f"exponent is {exponent}; a number above 1 is expected")
+    rng = generator(seed, "data", "power_law")
+    return _dealt(rng, (1.0 - rng.random(clients)) ** (-1.0 / (exponent - 1.0)), examples, min_examples)
+
+
+def _dealt(
+    rng: np.random.Generator, weights: npt.NDArray[np.float64], examples: int, min_examples: int
+) -> list[Indices]:
+    order = rng.permutation(examples).astype(np.int32)
+    sizes = _sizes(weights, examples, min_examples)
+    return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
+
+
+def _sizes(weights: npt.NDArray[np.float64], total: int, least: int) -> npt.NDArray[np.int64]:
+    """Whole numbers from `least` that add up to `total`; what is above `least` is in proportion to the weights."""
+    count = len(weights)
+    if count < 1 or least < 1 or count * least > total:
+        raise ValueError(f"{count} clients cannot have at least {least} of {total} examples each")
+    # Differences of rounded running sums: each within one of its share, and together exact.
+    ends = np.floor(np.cumsum(weights) / weights.sum() * (total - count * least) + 1e-9).astype(np.int64)
+    ends[-1] = total - count * least
+    sizes: npt.NDArray[np.int64] = np.diff(ends, prepend=0) + least
+    return sizes

@@ -38,7 +38,7 @@ class Algorithm:
 
     `init(key) -> {"params", "shared", "kept"}`
     `local_update(params, shared, state, shard, epochs, learning_rate, key) -> {"update", "metrics": loss, "state"}`
-    `evaluate(params, shard) -> {"metrics": accuracy, loss}`
+    `evaluate(params, shard) -> {"metrics": score, loss}`, the score being the accuracy or, of a regression, the error
     `apply(params, shared, kept, mean, count, total) -> {"params", "shared", "kept"}`: the mean is the weighted one of
     what was collected, `count` what `exact_mean` counted (`weight`, `accepted`, `not_finite`), and `total` (a float)
     the weight of all known clients, so that weight / total is the share of them that the mean is of.
@@ -49,7 +49,7 @@ class Algorithm:
     `collect(kept, update, slot, staleness) -> {"update"}`: what of a received update is summed. Slots number the
     clients from 0 in the order in which they were first asked, staleness counts the versions of the model since the one
     that was trained on.
-    `personal(params, state, shard) -> {"metrics": accuracy, loss}`: a client's own model on its own examples.
+    `personal(params, state, shard) -> {"metrics": score, loss}`: a client's own model on its own examples.
     """
 
     name: str

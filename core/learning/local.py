@@ -220,22 +220,24 @@ def difference(after: Arrays, before: Arrays) -> dict[str, jax.Array]:
 
 
 def evaluation(model: Model, batch_size: int) -> Job:
-    """`(params, shard) -> {"metrics": {"accuracy", "loss"}}`: means over the shard; NaN for an empty one."""
+    """`(params, shard) -> {"metrics": {score, "loss"}}`: means over the shard; NaN for an empty one.
+
+    The score is the task's: `accuracy`, or `error` for regression.
+    """
 
     def evaluate(params: Arrays, shard: ShardView) -> dict[str, dict[str, jax.Array]]:
         order = _padded(shard.index, batch_size)
 
         def step(i: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            right, total = state
+            score, total = state
             x, y, mask = _batch(shard, order, i, batch_size)
             outputs = model.apply(params, x)
-            hits = (jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y).astype(jnp.float32)
-            return right + jnp.sum(hits * mask), total + jnp.sum(model.loss(outputs, y) * mask)
+            return score + jnp.sum(model.task.score(outputs, y) * mask), total + jnp.sum(model.loss(outputs, y) * mask)
 
         steps = batches_of(shard.count, batch_size)
-        right, total = lax.fori_loop(jnp.int32(0), steps, step, (jnp.float32(0), jnp.float32(0)))
+        score, total = lax.fori_loop(jnp.int32(0), steps, step, (jnp.float32(0), jnp.float32(0)))
         n = shard.count.astype(jnp.float32)
-        return {"metrics": {"accuracy": right / n, "loss": total / n}}
+        return {"metrics": {model.task.score_name: score / n, "loss": total / n}}
 
     return evaluate
 
@@ -255,11 +257,10 @@ def gradient_cost(model: Model, batch_size: int, kind: ShardKind) -> Cost:
 
 
 def forward_cost(model: Model, batch_size: int, kind: ShardKind) -> Cost:
-    """Forward, accuracy and loss of one full minibatch."""
+    """Forward, score and loss of one full minibatch."""
 
     def step(params: Any, x: jax.Array, y: jax.Array, mask: jax.Array) -> Any:
         outputs = model.reference(params, x)
-        hits = (jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y).astype(jnp.float32)
-        return jnp.sum(hits * mask), jnp.sum(model.loss(outputs, y) * mask)
+        return jnp.sum(model.task.score(outputs, y) * mask), jnp.sum(model.loss(outputs, y) * mask)
 
     return count(step, *batch_specs(model, batch_size, kind))

@@ -13,21 +13,17 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 from flax import nnx
 
-from core.compute.function import Arrays
+from core.compute.cost import count
+from core.compute.function import Arrays, abstract
+from core.models.task import CLASSIFICATION, Measure, Task
 
 #: `factory(rngs, input_shape=…, classes=…, **hyper)` makes the module; `module(x)` maps [batch, *input_shape] float32
-#: to logits [batch, classes]. All its variables are `nnx.Param`s in float32.
+#: (int32 tokens, where the examples are text) to outputs as `Task` has them, such as logits [batch, classes]. All its
+#: variables are `nnx.Param`s in float32.
 Factory: TypeAlias = Callable[..., Any]
-#: Outputs of the model [batch, …] and targets [batch, …] to the loss of each example, [batch].
-Loss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of logits [batch, classes] against int labels [batch], in nats."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)  # type: ignore[no-any-return]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +31,10 @@ class Model:
     """A model, known by its name and hyperparameters.
 
     `init(key)` makes the parameters, a flat dict such as {"dense.kernel": float32[64, 10], …}; `apply(params, x)`
-    maps x [batch, *input_shape] to logits [batch, classes]. `reference` computes the same as `apply` in the plainest
-    operations: the cost of a step is counted on it, whatever form `apply` has for speed.
+    maps x [batch, *input_shape] to what `task` expects, such as logits [batch, classes]. `reference` computes the same
+    as `apply` in the plainest operations: the cost of a step is counted on it, whatever form `apply` has for speed.
+    `classes` is the width of the outputs: 1 for regression, the size of the vocabulary for next-token prediction.
+    `tokens` is the number of different tokens that an input may have, 0 for inputs of real numbers.
     """
 
     name: str
@@ -46,7 +44,9 @@ class Model:
     init: Callable[[jax.Array], dict[str, jax.Array]] = dataclasses.field(compare=False, repr=False)
     apply: Callable[[Arrays, jax.Array], jax.Array] = dataclasses.field(compare=False, repr=False)
     reference: Callable[[Arrays, jax.Array], jax.Array] = dataclasses.field(compare=False, repr=False)
-    loss: Loss = dataclasses.field(default=cross_entropy, compare=False, repr=False)
+    loss: Measure = dataclasses.field(default=CLASSIFICATION.loss, compare=False, repr=False)
+    task: Task = CLASSIFICATION
+    tokens: int = 0
 
     @functools.cached_property
     def spec(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -58,6 +58,22 @@ class Model:
     def size(self) -> int:
         """Number of parameters."""
         return sum(s.size for s in self.spec.values())
+
+    def inputs(self, batch: int) -> jax.ShapeDtypeStruct:
+        """A batch of examples, as shape and dtype."""
+        return abstract((batch, *self.input_shape), np.int32 if self.tokens else np.float32)
+
+    @functools.cached_property
+    def flops(self) -> tuple[float, float]:
+        """FLOPs of one example: forward, and forward with the gradient of the loss; counted on `reference`."""
+        lengths = self.input_shape if self.task.name == "next_token" else ()
+        targets = abstract((1, *lengths), np.float32 if self.task.name == "regression" else np.int32)
+
+        def loss(params: Arrays, x: jax.Array, y: jax.Array) -> jax.Array:
+            return jnp.sum(self.loss(self.reference(params, x), y))
+
+        forward = count(self.reference, self.spec, self.inputs(1))
+        return forward.flops, count(jax.value_and_grad(loss), self.spec, self.inputs(1), targets).flops
 
 
 def _flatten(state: Any) -> dict[str, Any]:
@@ -94,17 +110,21 @@ def from_nnx(
     classes: int,
     hyper: Mapping[str, Hashable] | None = None,
     reference: Factory | None = None,
-    loss: Loss = cross_entropy,
+    loss: Measure | None = None,
+    task: Task = CLASSIFICATION,
+    tokens: int = 0,
 ) -> Model:
     """A model from a factory of NNX modules.
 
-    `factory(rngs, input_shape=input_shape, classes=classes, **hyper)` returns the module; `reference` makes one with
-    the same parameters for counting the cost. Raises `ValueError` for variables that are not float32 `nnx.Param`s.
+    `factory(rngs, input_shape=input_shape, classes=classes, **hyper)` returns the module, with `tokens=tokens` beside
+    where the inputs are tokens; `reference` makes one with the same parameters for counting the cost; `loss` stands
+    in place of the task's. Raises `ValueError` for variables that are not float32 `nnx.Param`s.
     """
     options = dict(hyper or {})
+    given: dict[str, Any] = {"input_shape": input_shape, "classes": classes, **({"tokens": tokens} if tokens else {})}
 
     def maker(make: Factory) -> Callable[[Any], Any]:
-        return lambda rngs: make(rngs, input_shape=input_shape, classes=classes, **options)
+        return lambda rngs: make(rngs, **given, **options)
 
     def init(key: jax.Array) -> dict[str, jax.Array]:
         state = nnx.state(maker(factory)(nnx.Rngs(params=key)))
@@ -120,5 +140,7 @@ def from_nnx(
         init=init,
         apply=apply,
         reference=apply if reference is None else _pure(maker(reference)),
-        loss=loss,
+        loss=task.loss if loss is None else loss,
+        task=task,
+        tokens=tokens,
     )

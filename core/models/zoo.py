@@ -6,9 +6,8 @@ The network is LeNet-like: two 3×3 convolutions, 2×2 max-pooling after the las
 from __future__ import annotations
 
 import functools
-import importlib
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +16,8 @@ from flax import nnx
 
 from core.models.convolution import convolve
 from core.models.model import Model, from_nnx
+from core.models.options import no_tokens, size
+from core.models.task import CLASSIFICATION, Task
 
 
 class Softmax(nnx.Module):  # type: ignore[misc]
@@ -96,24 +97,33 @@ class Cnn(nnx.Module):  # type: ignore[misc]
         return logits
 
 
-def softmax(*, input_shape: tuple[int, ...], classes: int) -> Model:
+def softmax(*, input_shape: tuple[int, ...], classes: int, task: Task = CLASSIFICATION, tokens: int = 0) -> Model:
     """Softmax regression of flattened examples."""
+    no_tokens("softmax", tokens)
+    if task is not CLASSIFICATION:
+        raise ValueError(f"softmax is for classification, not for {task.name}; linear is its counterpart there")
     return from_nnx(Softmax, name="softmax", input_shape=input_shape, classes=classes)
 
 
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def cnn(*, input_shape: tuple[int, ...], classes: int, features: tuple[int, int] = (8, 16), hidden: int = 32) -> Model:
+def cnn(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    task: Task = CLASSIFICATION,
+    tokens: int = 0,
+    features: tuple[int, int] = (8, 16),
+    hidden: int = 32,
+) -> Model:
     """The small convolutional network; `features` of the two convolutions, `hidden` units.
 
     Raises `ValueError` for sizes that are no positive whole numbers.
     """
-    if not isinstance(features, list | tuple) or len(features) != 2 or not all(map(_is_size, features)):
+    no_tokens("cnn", tokens)
+    if not isinstance(features, list | tuple) or len(features) != 2:
         raise ValueError(f"features of cnn is {features!r}; two whole numbers from 1 are expected")
-    if not _is_size(hidden):
-        raise ValueError(f"hidden of cnn is {hidden!r}; a whole number from 1 is expected")
+    for number in features:
+        size("cnn", "features", number)
+    size("cnn", "hidden", hidden)
     return from_nnx(
         Cnn,
         name="cnn",
@@ -121,40 +131,5 @@ def cnn(*, input_shape: tuple[int, ...], classes: int, features: tuple[int, int]
         classes=classes,
         hyper={"features": tuple(features), "hidden": hidden},
         reference=functools.partial(Cnn, convolution=PlainConv),
+        task=task,
     )
-
-
-_MODELS: dict[str, Callable[..., Model]] = {"cnn": cnn, "softmax": softmax}
-
-
-def models() -> dict[str, str]:
-    """Names of the models and a line about each."""
-    return {name: (make.__doc__ or "").splitlines()[0] for name, make in sorted(_MODELS.items())}
-
-
-def model(name: str, *, input_shape: tuple[int, ...], classes: int, **hyper: Hashable) -> Model:
-    """A model by its name, or an own one as `module:attribute`, a factory of NNX modules (see `from_nnx`).
-
-    Raises `ValueError` for an unknown name, a module that cannot be imported or a hyperparameter it does not have.
-    """
-    if ":" in name:
-        module_name, _, attribute = name.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"model {name!r} cannot be loaded: {error}") from error
-        make: Callable[..., Model] = functools.partial(_own, factory=factory, name=name)
-    elif name in _MODELS:
-        make = _MODELS[name]
-    else:
-        raise ValueError(f"unknown model {name!r}: one of {', '.join(sorted(_MODELS))}, or module:attribute")
-    try:
-        return make(input_shape=input_shape, classes=classes, **hyper)
-    except TypeError as error:
-        raise ValueError(f"model {name!r}: {error}") from error
-
-
-def _own(
-    *, factory: Callable[..., Any], name: str, input_shape: tuple[int, ...], classes: int, **hyper: Hashable
-) -> Model:
-    return from_nnx(factory, name=name, input_shape=input_shape, classes=classes, hyper=hyper)

@@ -21,6 +21,7 @@ from core.records.rows import (
     PlacementRow,
     RoundRow,
     Row,
+    ShardRow,
     UndeliveredRow,
 )
 from core.records.store import RecordsError
@@ -50,6 +51,7 @@ __all__ = [
     "RoundRow",
     "Row",
     "RunWriter",
+    "ShardRow",
     "TraceDigest",
     "UndeliveredRow",
     "load_model",

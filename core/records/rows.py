@@ -122,8 +122,39 @@ class EvaluationRow(Row, frozen=True, kw_only=True):
     table: ClassVar[str] = "evaluations"
     round: Annotated[int, Meta(description="The round that made the model.")]
     examples: Annotated[int, Meta(description="Held-out examples.")]
-    accuracy: Annotated[float | Payload, Meta(description="Share classified rightly; null if never computed.")]
+    accuracy: Annotated[
+        float | Payload | None,
+        Meta(description="Share classified or predicted rightly; null for regression, or if it was never computed."),
+    ]
     loss: Annotated[float | Payload, Meta(description="Mean loss; null if it was never computed.")]
+    error: Annotated[
+        float | Payload | None,
+        Meta(description="Mean absolute error of a regression, in units of its target; null for other tasks."),
+    ] = None
+
+
+class ShardRow(Row, frozen=True, kw_only=True):
+    """The examples of an actor, recorded at time 0: how many, of which labels, and how unlike all clients' together.
+
+    Distances are total variation, half the sum over the labels of the differences between the shares of the client and
+    those of all clients: 0 if alike, 1 if nothing is shared.
+    """
+
+    table: ClassVar[str] = "shards"
+    client: Annotated[str, Meta(description="Name of the client of the data.")]
+    train_examples: Annotated[int, Meta(description="Examples to train on.")]
+    test_examples: Annotated[int, Meta(description="Examples held out.")]
+    label_counts: Annotated[
+        str,
+        Meta(
+            description="Training examples of each label, from 0 on, between spaces; of a regression those in each "
+            "tenth of all targets, of text its tokens."
+        ),
+    ]
+    label_distance: Annotated[float, Meta(description="Distance of its labels' shares from all clients'.")]
+    chance_distance: Annotated[
+        float, Meta(description="The distance to expect of as many labels drawn at random from all clients'.")
+    ]
 
 
 class ClientEvaluationRow(Row, frozen=True, kw_only=True):
@@ -137,8 +168,15 @@ class ClientEvaluationRow(Row, frozen=True, kw_only=True):
         Meta(description="global, or personal (the client's own, if the algorithm gives it one and it has trained)."),
     ]
     examples: Annotated[int, Meta(description="Its held-out examples.")]
-    accuracy: Annotated[float | Payload, Meta(description="Share classified rightly; null if never computed.")]
+    accuracy: Annotated[
+        float | Payload | None,
+        Meta(description="Share classified or predicted rightly; null for regression, or if it was never computed."),
+    ]
     loss: Annotated[float | Payload, Meta(description="Mean loss; null if it was never computed.")]
+    error: Annotated[
+        float | Payload | None,
+        Meta(description="Mean absolute error of a regression, in units of its target; null for other tasks."),
+    ] = None
 
 
 class JobRow(Row, frozen=True, kw_only=True):
@@ -267,6 +305,7 @@ TABLES: dict[str, type[Row]] = {
         ClientRow,
         EvaluationRow,
         ClientEvaluationRow,
+        ShardRow,
         JobRow,
         DeviceRow,
         EnergyRow,

@@ -12,7 +12,7 @@ from core.roles.messages import EvaluateRequest, EvaluateResult
 
 
 class Evaluator(Actor):
-    """Answers each request with the accuracy and loss of the model that it carries."""
+    """Answers each request with the score and loss of the model that it carries."""
 
     accepts: ClassVar[tuple[type[Message], ...]] = (EvaluateRequest,)
 

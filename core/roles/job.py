@@ -40,6 +40,16 @@ def has_scalars(payload: Payload, *names: str) -> bool:
     return dict(payload.spec) == dict.fromkeys(names, Spec("<f4", ()))
 
 
+def is_evaluation(metrics: Payload) -> bool:
+    """Whether a payload holds what an evaluation gives: accuracy or, of a regression, error; and loss."""
+    return has_scalars(metrics, "accuracy", "loss") or has_scalars(metrics, "error", "loss")
+
+
+def scores(metrics: Payload) -> tuple[Payload | None, Payload | None]:
+    """An evaluation as what holds its accuracy and its error, one of which there is."""
+    return (metrics, None) if "accuracy" in metrics.spec else (None, metrics)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
     """The rules of a training job; times in seconds."""
@@ -308,11 +318,13 @@ class Job(Actor):
         # A network that repeats itself must not make two results of one.
         if result.sender == self.evaluator and result.round in self.evaluations:
             del self.evaluations[result.round]
-            if not has_scalars(result.metrics, "accuracy", "loss"):
+            metrics = result.metrics
+            if not is_evaluation(metrics):
                 return
+            accuracy, error = scores(metrics)
             ctx.record(
                 EvaluationRow(
-                    round=result.round, examples=result.examples, accuracy=result.metrics, loss=result.metrics
+                    round=result.round, examples=result.examples, accuracy=accuracy, loss=metrics, error=error
                 )
             )
 
@@ -329,19 +341,21 @@ class Job(Actor):
             detail = f"evaluation: {result.reason[:100] or 'no figures'}"
             ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))
             return
-        if not all(has_scalars(metrics, "accuracy", "loss") for _, metrics in usable):
+        if not all(is_evaluation(metrics) for _, metrics in usable):
             detail = "evaluation: its figures are none"
             ctx.record(ParticipationRow(round=number, client=client, event="not_evaluated", detail=detail))
             return
         for model, metrics in usable:
+            accuracy, error = scores(metrics)
             ctx.record(
                 ClientEvaluationRow(
                     round=number,
                     client=client,
                     model=model,
                     examples=result.examples,
-                    accuracy=metrics,
+                    accuracy=accuracy,
                     loss=metrics,
+                    error=error,
                 )
             )
 

@@ -82,7 +82,7 @@ class EvaluateRequest(Message, frozen=True, kw_only=True):
 
 
 class EvaluateResult(Message, frozen=True, kw_only=True):
-    """Accuracy and loss on the held-out examples."""
+    """Accuracy (of a regression the error) and loss on the held-out examples."""
 
     round: int
     examples: int

@@ -13,15 +13,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import jax
-import numpy as np
 
 from core import rng
 from core.actor import Actor
-from core.compute.function import abstract
 from core.data import Federation, federation
 from core.deployment import Deployment, Placement
 from core.learning import ALGORITHMS, Algorithm
-from core.models import Model, from_nnx, model, models
+from core.models import TASKS, Model, from_nnx, model, models
 from core.roles import MESSAGES, AsyncCoordinator, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
 from core.scenario import resolve
 from core.scenario.names import COORDINATOR, EVALUATOR
@@ -101,23 +99,38 @@ def _federation(scenario: Scenario) -> Federation:
         scenario.clients,
         data.test_fraction,
         scenario.seed,
+        options=data.options,
         alpha=data.alpha,
+        per_client=data.per_client,
+        sigma=data.sigma,
+        exponent=data.exponent,
         min_examples=data.min_examples,
+        hold_out=data.hold_out,
+        feature_skew=None if data.feature_skew is None else (data.feature_skew.kind, data.feature_skew.strength),
     )
 
 
 def _model(scenario: Scenario, data: Federation) -> Model:
     wanted = scenario.model
-    shape, classes = tuple(data.data.x.shape[1:]), data.data.classes
+    shape, classes, task, tokens = data.data.input_shape, data.data.classes, TASKS[data.data.task], data.data.tokens
     if wanted.name in models():
-        return model(wanted.name, input_shape=shape, classes=classes, **wanted.options)
+        return model(wanted.name, input_shape=shape, classes=classes, task=task, tokens=tokens, **wanted.options)
 
     def make(factory: Callable[..., Any]) -> Model:
-        made = from_nnx(factory, name=wanted.name, input_shape=shape, classes=classes, hyper=wanted.options)
+        made = from_nnx(
+            factory,
+            name=wanted.name,
+            input_shape=shape,
+            classes=classes,
+            hyper=wanted.options,
+            task=task,
+            tokens=tokens,
+        )
         # Traced without numbers: a forward pass that cannot work is found before the run.
-        logits: Any = jax.eval_shape(made.apply, made.spec, abstract((2, *shape), np.float32))
-        if getattr(logits, "shape", None) != (2, classes):
-            raise ValueError(f"its modules map inputs of shape {(2, *shape)} to {logits}, not to shape {(2, classes)}")
+        outputs: Any = jax.eval_shape(made.apply, made.spec, made.inputs(2))
+        expected = task.output_shape(2, shape, classes)
+        if getattr(outputs, "shape", None) != expected:
+            raise ValueError(f"its modules map inputs of shape {(2, *shape)} to {outputs}, not to shape {expected}")
         return made
 
     return own_part("model.name", wanted.name, make, _MODEL)

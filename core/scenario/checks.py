@@ -23,8 +23,10 @@ from core.scenario.names import (
     ALGORITHMS,
     ASYNCHRONOUS,
     COORDINATOR,
+    DATA_SUFFIXES,
     DATASETS,
     EVALUATOR,
+    FILE_OPTIONS,
     MODELS,
     WITHOUT_SERVER_RATE,
 )
@@ -196,16 +198,22 @@ def _clients(s: Scenario) -> Iterator[Finding]:
     facts = DATASETS.get(s.data.dataset)
     if facts is None:
         return
-    if s.data.partition == "writer":
-        bound, why = facts.natural_clients, f"{s.data.dataset} has {facts.natural_clients} natural clients"
-    elif s.data.partition == "iid":
-        bound, why = facts.examples, f"{s.data.dataset} has {facts.examples} examples"
+    least = s.data.min_examples or (10 if s.data.partition == "dirichlet" else 1)
+    if s.data.partition == "natural":
+        chosen = s.data.options.get("clients", facts.natural_clients) if "clients" in facts.options else None
+        bound = chosen if isinstance(chosen, int) else facts.natural_clients
+        why = f"{s.data.dataset} has {bound} natural clients"
+    elif facts.examples is None:
+        return
     else:
-        bound = facts.examples // s.data.min_examples
-        why = f"{s.data.dataset} has {facts.examples} examples, at least {s.data.min_examples} for each client"
-    if clients > bound:
-        other = "; the partitions iid and dirichlet deal to more" if s.data.partition == "writer" else ""
+        bound = facts.examples // least
+        why = f"{s.data.dataset} has {facts.examples} examples"
+        why += f", at least {least} for each client" if least > 1 else ""
+    if bound is not None and clients > bound:
+        other = "; the partitions iid and dirichlet deal to more" if s.data.partition == "natural" else ""
         at_most = f"at most {bound} devices" if s.data.clients is None else f"null, or a whole number up to {bound}"
+        if bound == 0:
+            path, at_most, other = ("data", "partition"), "another partition, such as iid or dirichlet", ""
         yield Finding(path, f"{at_most}{other}", f"{why}, asked for are {clients} clients")
 
 
@@ -226,13 +234,21 @@ def _options(
     for option, value in options.items():
         if option not in kinds:
             accepted = listed(tuple(kinds)) if kinds else "no options"
-            yield Finding((*path, option), f"{name} takes {accepted}", did_you_mean(option, kinds))
+            taker = Path(name).name
+            yield Finding((*path, option), f"{taker} takes {accepted}", did_you_mean(option, kinds))
             continue
         try:
             kinds[option].read(value)
         except PydanticCustomError as error:
             hint = (error.context or {}).get("hint", "").removesuffix("; ")
             yield Finding((*path, option), kinds[option].accepted, hint)
+
+
+def _data_options(s: Scenario) -> Iterator[Finding]:
+    known = {name: facts.options for name, facts in DATASETS.items()}
+    if s.data.dataset.endswith(DATA_SUFFIXES):
+        known[s.data.dataset] = FILE_OPTIONS
+    yield from _options(("data", "options"), s.data.dataset, s.data.options, known)
 
 
 def _model_options(s: Scenario) -> Iterator[Finding]:
@@ -285,8 +301,8 @@ def _algorithm_file(s: Scenario) -> Iterator[Finding]:
 
 def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
     """A file that is named exists."""
-    file = spec if spec.endswith(".npz") else spec.rpartition(":")[0]
-    if file.endswith((".npz", ".py")) and not Path(file).is_file():
+    file = spec if spec.endswith(DATA_SUFFIXES) else spec.rpartition(":")[0]
+    if file.endswith((*DATA_SUFFIXES, ".py")) and not Path(file).is_file():
         yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
 
 
@@ -299,6 +315,7 @@ _CHECKS: Final = (
     _participants,
     _clients,
     _held_out,
+    _data_options,
     _model_options,
     _algorithm_options,
     _algorithm_rules,

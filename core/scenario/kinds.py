@@ -104,8 +104,10 @@ class Number(Kind):
         *,
         above: float | None = None,
         below: float | None = None,
+        or_null: str = "",
     ) -> None:
         self.minimum, self.maximum, self.above, self.below = minimum, maximum, above, below
+        self.or_null, self.null_means = bool(or_null), or_null
 
     @property
     def values(self) -> str:
@@ -158,17 +160,18 @@ class Whole(Kind):
 
 
 class Wholes(Kind):
-    """A list of `length` whole numbers, each within limits; read as a tuple."""
+    """A list of `length` whole numbers (or more, up to `most`), each within limits; read as a tuple."""
 
-    def __init__(self, length: int, minimum: int, maximum: int) -> None:
-        self.length, self.item = length, Whole(minimum, maximum)
+    def __init__(self, length: int, minimum: int, maximum: int, *, most: int = 0) -> None:
+        self.length, self.most, self.item = length, most or length, Whole(minimum, maximum)
 
     @property
     def values(self) -> str:
-        return f"a list of {self.length} items that are each {self.item.values}"
+        count = f"{self.length}" if self.most == self.length else f"{self.length} to {self.most}"
+        return f"a list of {count} items that are each {self.item.values}"
 
     def read(self, value: object) -> tuple[int, ...]:
-        if not isinstance(value, list | tuple) or len(value) != self.length:
+        if not isinstance(value, list | tuple) or not self.length <= len(value) <= self.most:
             raise self.refuse()
         try:
             return tuple(self.item.read(part) for part in value)
@@ -176,7 +179,61 @@ class Wholes(Kind):
             raise self.refuse() from None
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": self.item.schema(), "minItems": self.length, "maxItems": self.length}
+        return {"type": "array", "items": self.item.schema(), "minItems": self.length, "maxItems": self.most}
+
+
+class Names(Kind):
+    """One name, or a list of names, of columns or arrays; a list is read as a tuple."""
+
+    @property
+    def values(self) -> str:
+        return "a name, or a list of names, of columns or arrays"
+
+    def read(self, value: object) -> str | tuple[str, ...]:
+        names = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not names or not all(isinstance(name, str) and name and printable(name) for name in names):
+            raise self.refuse()
+        return value if isinstance(value, str) else names
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "array"], "items": {"type": "string"}}
+
+
+class Divisor(Kind):
+    """A number other than 0, or the name of an array of such numbers."""
+
+    @property
+    def values(self) -> str:
+        return "a number other than 0, or the name of an array of such"
+
+    def read(self, value: object) -> float | str:
+        if isinstance(value, str) and value and printable(value):
+            return value
+        found = number(value)
+        if not found:
+            raise self.refuse()
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["number", "string"]}
+
+
+class Values(Kind):
+    """A list of numbers and texts; read as a tuple."""
+
+    @property
+    def values(self) -> str:
+        return "a list of numbers and texts"
+
+    def read(self, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not value:
+            raise self.refuse()
+        if not all(isinstance(item, bool | str) or number(item) is not None for item in value):
+            raise self.refuse()
+        return tuple(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array"}
 
 
 class Flag(Kind):
@@ -279,7 +336,7 @@ class Component(Kind):
 
     @property
     def values(self) -> str:
-        files = [f"an own {self.noun} as the path of a {suffix} file" for suffix in self.suffixes]
+        files = [f"an own {self.noun} as the path of a file ({', '.join(self.suffixes)})"] if self.suffixes else []
         own = [f"an own {self.noun} as module:attribute or path/file.py:attribute"] if self.own else []
         return ", or ".join((", ".join(self.known), *files, *own))
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from core.scenario import tree
 from core.scenario.explain import problems_of
 from core.scenario.kinds import did_you_mean
+from core.scenario.names import DATA_SUFFIXES
 from core.scenario.problems import Problem, ScenarioError
 from core.scenario.schema import PATH_KEYS, Scenario
 from core.scenario.tree import Node, Place, Unusable
@@ -180,8 +181,9 @@ def _absolute(root: Node, folder: Path) -> Node:
         node, exact = root.find(path)
         if not exact or not isinstance(node.value, str):
             continue
-        file, colon, attribute = node.value.rpartition(":") if not node.value.endswith(".npz") else (node.value, "", "")
-        if file.endswith((".npz", ".py")):
+        is_data = node.value.endswith(DATA_SUFFIXES)
+        file, colon, attribute = (node.value, "", "") if is_data else node.value.rpartition(":")
+        if is_data or file.endswith(".py"):
             absolute = os.path.abspath(folder / file)
             root = _replace(root, list(path), Node(f"{absolute}{colon}{attribute}", node.place))
     return root

@@ -9,19 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from core.scenario.kinds import Choice, Flag, Kind, Number, Text, Whole, Wholes
+from core.scenario.kinds import Choice, Divisor, Flag, Kind, Names, Number, Text, Values, Whole, Wholes
 
 
 class DatasetFacts(NamedTuple):
-    """Examples of a data set, and its natural clients."""
+    """Examples of a data set and its natural clients, None where they are known only when it is made; its options."""
 
-    examples: int
-    natural_clients: int
+    examples: int | None
+    natural_clients: int | None
+    options: Mapping[str, Kind]
 
 
+_WIDE: Final = Whole(1, 65_536)
+_SEQUENCE: Final = {"width": Whole(1, 16_384), "heads": Whole(1, 1024), "layers": Whole(1, 200)}
 #: Options of each model, by its name, and what each accepts.
 MODELS: Final[Mapping[str, Mapping[str, Kind]]] = {
-    "cnn": {"features": Wholes(2, 1, 4096), "hidden": Whole(1, 65_536)},
+    "cnn": {"features": Wholes(2, 1, 4096), "hidden": _WIDE},
+    "decoder": _SEQUENCE,
+    "encoder": _SEQUENCE,
+    "femnist_cnn": {},
+    "linear": {"bias": Flag()},
+    "lstm": {"embedding": Whole(1, 16_384), "units": Whole(1, 16_384), "layers": Whole(1, 100)},
+    "mcmahan_cnn": {"hidden": _WIDE},
+    "mlp": {"hidden": Wholes(1, 1, 65_536, most=32)},
+    "resnet": {"depth": Whole(8, 1202), "groups": Whole(1, 16)},
     "softmax": {},
 }
 _SGD: Final[Mapping[str, Kind]] = {"optimizer": Choice("sgd"), "momentum": Number(0, below=1)}
@@ -59,12 +70,64 @@ ALGORITHMS: Final[Mapping[str, Mapping[str, Kind]]] = {
 #: Algorithms whose server step has no learning rate, and those that do not wait for rounds.
 WITHOUT_SERVER_RATE: Final = ("feddyn", "fedasync")
 ASYNCHRONOUS: Final = ("fedasync", "fedbuff")
-DATASETS: Final[Mapping[str, DatasetFacts]] = {"digits": DatasetFacts(examples=1797, natural_clients=14)}
+_CLIENTS: Final = Whole(1, 1_000_000)
+DATASETS: Final[Mapping[str, DatasetFacts]] = {
+    "digits": DatasetFacts(1797, 14, {}),
+    "fashion_mnist": DatasetFacts(60_000, 0, {}),
+    "femnist_like": DatasetFacts(None, 100, {"clients": Whole(1, 10_000), "style": Number(0, 10)}),
+    "quadratics": DatasetFacts(
+        None,
+        10,
+        {
+            "clients": _CLIENTS,
+            "dimensions": Whole(1, 1000),
+            "curvature_spread": Number(0, 5),
+            "optimum_spread": Number(0, 1e6),
+        },
+    ),
+    "synthetic": DatasetFacts(
+        None, 30, {"clients": Whole(1, 10_000), "alpha": Number(0, 1000), "beta": Number(0, 1000)}
+    ),
+}
+#: What an own data set's file may be called.
+DATA_SUFFIXES: Final = (".npz", ".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_COLUMN: Final = Text("the name of a column or array", r"(?s:.+)", maximum=200)
+#: Options of an own data set (`core.data.options`).
+FILE_OPTIONS: Final[Mapping[str, Kind]] = {
+    "task": Choice("classification", "regression", "next_token"),
+    "x": Names(),
+    "y": _COLUMN,
+    "client": Names(),
+    "without": Names(),
+    "x_test": _COLUMN,
+    "y_test": _COLUMN,
+    "test": _COLUMN,
+    "test_values": Values(),
+    "categories": Names(),
+    "scale": Divisor(),
+    "above": Number(),
+    "missing_value": Number(),
+    "missing": Choice("refuse", "impute", "drop"),
+    "standardise": Flag(),
+    "tokens": Flag(),
+    "text": _COLUMN,
+    "length": Whole(1, 100_000),
+    "window": Whole(1, 1_000_000),
+    "stride": Whole(1, 1_000_000),
+    "offset": _COLUMN,
+    "target": Whole(0, 1_000_000),
+    "horizon": Whole(1, 1_000_000),
+}
 PARTITIONS: Final[Mapping[str, str]] = {
-    "writer": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",
+    "natural": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",
     "iid": "Shuffled and dealt in equal parts.",
     "dirichlet": "Each label's examples dealt in proportions from Dir(alpha): the smaller alpha, the more skewed.",
+    "shards": "Sorted by label, cut into shards, and per_client of them dealt to each: McMahan's pathological split.",
+    "labels": "Each client has per_client labels; a label is divided equally, or with lognormal weights of sigma.",
+    "lognormal": "Shuffled and dealt in parts of lognormal sizes: sigma is the deviation of their logarithms.",
+    "power_law": "Shuffled and dealt in parts whose sizes follow a power law with the exponent.",
 }
+FEATURE_SKEWS: Final = ("noise", "sensor", "rotate")
 
 
 class FaultFacts(NamedTuple):

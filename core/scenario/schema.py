@@ -14,7 +14,18 @@ from pydantic_core import PydanticCustomError
 
 from core.scenario import checks
 from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
-from core.scenario.names import ALGORITHMS, COORDINATOR, DATASETS, EVALUATOR, FAULTS, MESSAGES, MODELS, PARTITIONS
+from core.scenario.names import (
+    ALGORITHMS,
+    COORDINATOR,
+    DATA_SUFFIXES,
+    DATASETS,
+    EVALUATOR,
+    FAULTS,
+    FEATURE_SKEWS,
+    MESSAGES,
+    MODELS,
+    PARTITIONS,
+)
 from core.scenario.units import (
     Ambient,
     Bytes,
@@ -55,17 +66,34 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class FeatureSkew(Section):
+    """A change of each client's examples, in a way of its own."""
+
+    kind: Annotated[Literal["noise", "sensor", "rotate"], Choice(*FEATURE_SKEWS)] = Field(
+        description="noise: more with each client; sensor: a gain and an offset of its own; rotate: quarter turns."
+    )
+    strength: Annotated[float, Number(0, 1000)] = Field(
+        0.1, description="noise: variance at the last client; sensor: deviation of log gain and offset; rotate: unused."
+    )
+
+
 class Data(Section):
     """The examples, and how they are dealt to clients."""
 
-    dataset: Annotated[str, Component("data set", DATASETS, suffixes=(".npz",), own=False)] = Field(
+    dataset: Annotated[str, Component("data set", DATASETS, suffixes=DATA_SUFFIXES, own=False)] = Field(
         "digits",
-        description="A data set that comes with the project, or an own one (.npz: x, y and, optionally, client).",
+        description="A data set that comes with the project (`aivsim list datasets`), or the path of an own file.",
     )
-    partition: Annotated[Literal["writer", "iid", "dirichlet"], Choice(*PARTITIONS)] = Field(
-        "writer",
-        description="How examples are dealt: by the data's natural client (writer), at random in equal parts (iid), or "
-        "with skewed labels (dirichlet).",
+    options: Annotated[dict[str, Any], Options()] = Field(
+        default_factory=dict,
+        description="Options of the data set; of a file: which columns or arrays are x, y and client, and more.",
+    )
+    partition: Annotated[
+        Literal["natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law"], Choice(*PARTITIONS)
+    ] = Field(
+        "natural",
+        description="How examples are dealt: by the data's natural client (natural), at random in equal parts (iid), "
+        "with skewed labels (dirichlet, shards, labels) or with skewed sizes (lognormal, power_law).",
     )
     clients: Annotated[int | None, Whole(1, 1_000_000, or_null="as many as there are devices")] = Field(
         None,
@@ -74,11 +102,31 @@ class Data(Section):
     alpha: Annotated[float, Number(above=0, maximum=1e6)] = Field(
         0.5, description="Concentration of the dirichlet partition: 0.1 is very skewed, 100 nearly even."
     )
-    min_examples: Annotated[int, Whole(1, 1_000_000_000)] = Field(
-        10, description="Least examples of a client in the dirichlet partition, held-out ones included."
+    per_client: Annotated[int, Whole(1, 100_000)] = Field(
+        2, description="Shards of each client in the partition shards, or labels of each in the partition labels."
+    )
+    sigma: Annotated[float | None, Number(0, 10, or_null="1 for lognormal, 0 for labels")] = Field(
+        None, description="Deviation of the logarithms of sizes (lognormal), or of the weights on a label (labels)."
+    )
+    exponent: Annotated[float, Number(above=1, maximum=100)] = Field(
+        2.0, description="Exponent of the partition power_law: P(size > s) falls as s^(1 - exponent)."
+    )
+    min_examples: Annotated[int | None, Whole(1, 1_000_000_000, or_null="10 for dirichlet, 1 for the others")] = Field(
+        None,
+        description="Least examples of a client, held-out ones included (dirichlet, lognormal, power_law); natural "
+        "clients with less are passed over.",
+    )
+    feature_skew: FeatureSkew | None = Field(
+        None, description="A change of each client's examples, in a way of its own; null: none."
     )
     test_fraction: FractionBelowOne = Field(
-        0.2, description="Share of each client's examples that is held out; pooled, they are the evaluator's test set."
+        0.2,
+        description="Share of each client's examples that is held out; pooled, they are the evaluator's test set. Data "
+        "with a test part of their own are evaluated on that instead, and nothing else is held out.",
+    )
+    hold_out: Annotated[Literal["random", "last"], Choice("random", "last")] = Field(
+        "random",
+        description="Which examples are held out: any, or the last (for series and text, whose neighbours are alike).",
     )
 
 
@@ -87,7 +135,7 @@ class Model(Section):
 
     name: Annotated[str, Component("model", MODELS)] = Field(
         "softmax",
-        description="softmax (regression), cnn (small, convolutional), or an own one: a factory of flax NNX modules.",
+        description="A model that comes with the project (`aivsim list models`), or an own factory of flax modules.",
     )
     options: Annotated[dict[str, Any], Options()] = Field(
         default_factory=dict, description="Options of the model; cnn: features (two numbers) and hidden."

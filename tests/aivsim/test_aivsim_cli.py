@@ -251,7 +251,7 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
         "links": devices.links(),
         "models": ("cnn", "softmax"),
         "faults": tuple(FAULTS),
-        "partitions": ("writer", "iid", "dirichlet"),
+        "partitions": ("natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law"),
         "regions": devices.regions(),
         "scenarios": ("drops", "hundred_phones", "quickstart"),
     }[kind]

@@ -74,7 +74,7 @@ def test_one_full_batch_step_of_everybody_is_centralised_gradient_descent() -> N
 
 def test_one_client_is_local_training() -> None:
     """With one client the mean is its update: one round of 4 epochs moves as local training does."""
-    fed = federation("digits", "writer", 1)
+    fed = federation("digits", "natural", 1)
     algorithm = fedavg(model("softmax", input_shape=(8, 8), classes=10), 16)
     eager = Eager()
     start = eager.run(algorithm.init, (key_words(0, "init"),))["params"]
@@ -107,7 +107,7 @@ def eagerly(algorithm: Algorithm, fed: Federation, rounds: int, epochs: int, lea
 
 @pytest.mark.parametrize(("name", "rounds"), [("softmax", 10), ("cnn", 2)])
 def test_simulated_and_real_computation_agree_bit_for_bit(name: str, rounds: int) -> None:
-    fed = federation("digits", "writer")
+    fed = federation("digits", "natural")
     algorithm = fedavg(model(name, input_shape=(8, 8), classes=10), 32)
     shards = [fed.shard(k) for k in range(len(fed))]
     lazy = federated(algorithm, shards, rounds, [2] * len(fed), 0.2).server["params"]
@@ -120,7 +120,7 @@ def test_simulated_and_real_computation_agree_bit_for_bit(name: str, rounds: int
 
 
 def test_the_vmap_layout_trains_the_same_model() -> None:
-    fed = federation("digits", "writer", 6)
+    fed = federation("digits", "natural", 6)
     algorithm = fedavg(model("softmax", input_shape=(8, 8), classes=10), 32)
     shards = [fed.shard(k) for k in range(6)]
     one, other = (
@@ -141,7 +141,7 @@ def test_digits_by_writer_reach_the_reference_accuracy() -> None:
     """
     accuracies = []
     for seed in range(3):
-        fed = federation("digits", "writer", seed=seed)
+        fed = federation("digits", "natural", seed=seed)
         algorithm = fedavg(model("softmax", input_shape=(8, 8), classes=10), 32)
         params = federated(algorithm, [fed.shard(k) for k in range(14)], 50, [5] * 14, 0.2).server["params"]
         metrics = Eager().run(algorithm.evaluate, (params, fed.test_shard()))["metrics"]

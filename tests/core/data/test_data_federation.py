@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data import Federation, dataset, datasets, federation, load_npz
+from core.data import Federation, dataset, datasets, federation, read
 
 
 def everything(fed: Federation) -> Any:
@@ -42,7 +42,7 @@ DIGITS_SHA256 = "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b
 
 
 def test_writers_keep_their_examples_and_hold_a_fifth_out() -> None:
-    fed = federation("digits", "writer")
+    fed = federation("digits", "natural")
     assert len(fed) == 14
     assert fed.names[0] == "writer-00"
     assert (everything(fed) == np.arange(1797)).all()
@@ -57,7 +57,7 @@ def test_writers_keep_their_examples_and_hold_a_fifth_out() -> None:
     assert "putative writer" in fed.description
 
 
-@pytest.mark.parametrize("partition", ["writer", "iid", "dirichlet"])
+@pytest.mark.parametrize("partition", ["natural", "iid", "dirichlet"])
 def test_a_federation_is_a_function_of_its_arguments(partition: str) -> None:
     def make(seed: int) -> Federation:
         return federation("digits", partition, 10, seed=seed)
@@ -90,7 +90,7 @@ def test_iid_parts_are_equal_and_dirichlet_parts_are_skewed_by_alpha() -> None:
 
 
 def test_own_shards_hold_the_same_examples_in_the_same_order() -> None:
-    fed = federation("digits", "writer")
+    fed = federation("digits", "natural")
     for whole, own in [(fed.shard(3), fed.own_shard(3)), (fed.test_shard(), fed.own_test_shard())]:
         assert own.capacity == whole.capacity
         assert own.count == whole.count
@@ -105,9 +105,9 @@ def test_own_shards_hold_the_same_examples_in_the_same_order() -> None:
     ("arguments", "match"),
     [
         ({"dataset": "mnits"}, "unknown data set 'mnits'.*digits"),
-        ({"partition": "by_mood"}, "writer, iid, dirichlet"),
-        ({"partition": "writer", "clients": 15}, "15 clients.*14 natural"),
-        ({"partition": "writer", "clients": 0}, "0 clients"),
+        ({"partition": "by_mood"}, "natural, iid, dirichlet"),
+        ({"partition": "natural", "clients": 15}, "15 clients.*14 natural"),
+        ({"partition": "natural", "clients": 0}, "0 clients"),
         ({"partition": "iid"}, "number of clients"),
         ({"partition": "iid", "clients": 1798}, "1798 clients"),
         ({"partition": "dirichlet", "clients": 100, "min_examples": 18}, "at least 18"),
@@ -133,7 +133,7 @@ def test_an_own_file(tmp_path: Path) -> None:
     np.savez(path, x=x, y=y)
     assert len(federation(str(path), "iid", 4)) == 4
     with pytest.raises(ValueError, match="no natural clients"):
-        federation(str(path), "writer")
+        federation(str(path), "natural")
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,14 @@ def test_an_own_file(tmp_path: Path) -> None:
     [
         ({"x": np.zeros((3, 2))}, "`y` is missing.*x"),
         ({"x": np.zeros(3), "y": np.zeros(3, int)}, "`x` is float64"),
-        ({"x": np.full((3, 2), np.nan), "y": np.zeros(3, int)}, "not finite"),
+        ({"x": np.full((3, 2), np.nan), "y": np.zeros(3, int)}, "missing value.*row 0"),
         ({"x": np.zeros((3, 2)), "y": np.zeros(4, int)}, "`y` is"),
-        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, -1])}, "negative"),
-        ({"x": np.zeros((3, 2)), "y": np.zeros(3)}, "integers"),
-        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 5_000_000_000])}, "`y` has the label 5000000000; labels from 0"),
+        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, -1])}, "label -1 .row 2."),
+        ({"x": np.zeros((3, 2)), "y": np.full(3, 0.5)}, "label 0.5.*regression"),
+        (
+            {"x": np.zeros((3, 2)), "y": np.array([0, 1, 5_000_000_000])},
+            "`y` has the label 5000000000 .row 2.; labels from 0",
+        ),
         ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 100_000])}, "labels from 0 to 99999"),
         ({"x": np.array([[{}]], dtype=object), "y": np.zeros(1, int)}, "not a readable"),
     ],
@@ -154,14 +157,14 @@ def test_files_that_are_no_data_set_are_refused(tmp_path: Path, arrays: dict[str
     path = tmp_path / "bad.npz"
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=match) as caught:
-        load_npz(path)
+        read(path)
     assert str(path) in str(caught.value)
 
 
 def test_client_numbers_may_be_larger_than_the_type_they_are_kept_in(tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     np.savez(path, x=np.zeros((3, 2)), y=np.array([0, 1, 1]), client=np.array([7, 5_000_000_000, 7 + (1 << 32)]))
-    client = load_npz(path).client
+    client = read(path).client
     assert client is not None
     assert client.tolist() == [0, 2, 1]
 
@@ -172,4 +175,4 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ValueError, match=name):
-            load_npz(path)
+            read(path)

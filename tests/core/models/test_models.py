@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from core.models import Model, from_nnx, model, models
+from core.models import Model, from_nnx, model
 from core.models.convolution import convolve
 
 KEY = jax.random.key(3, impl="rbg")
@@ -46,7 +46,6 @@ def test_models_are_values() -> None:
     assert model("cnn", input_shape=(8, 8), classes=10) == model("cnn", input_shape=(8, 8), classes=10)
     assert model("cnn", input_shape=(8, 8), classes=10) != model("cnn", input_shape=(8, 8), classes=10, hidden=16)
     assert len({model("softmax", input_shape=(8, 8), classes=10) for _ in range(3)}) == 1
-    assert set(models()) == {"cnn", "softmax"}
 
 
 def test_the_initial_parameters_depend_on_the_key_alone() -> None:
@@ -84,8 +83,8 @@ def test_an_own_model_is_a_factory_of_modules() -> None:
 
 
 def test_what_cannot_be_a_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="cnn, softmax"):
-        model("resnet", input_shape=(8, 8), classes=10)
+    with pytest.raises(ValueError, match="resnet, softmax"):
+        model("renset", input_shape=(8, 8), classes=10)
     with pytest.raises(ValueError, match="cannot be loaded"):
         model("no_such_module:net", input_shape=(8, 8), classes=10)
     with pytest.raises(ValueError, match="depth"):

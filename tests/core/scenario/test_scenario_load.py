@@ -64,7 +64,7 @@ def test_ten_mistakes_come_out_at_once_each_with_file_line_key_value_and_what_is
     expected = {
         (1, "naem"): ('"ten mistakes"', 'did you mean "name"?', "the keys name, description"),
         (2, "seed"): ("-1", "", "a whole number from 0"),
-        (4, "data.dataset"): ('"digit"', 'did you mean "digits"?', "digits, or an own data set"),
+        (4, "data.dataset"): ('"digit"', 'did you mean "digits"?', "or an own data set as the path of a file"),
         (5, "data.test_fraction"): ('"120 %"', "", "below 1"),
         (7, "training.rounds"): ('"many"', "", "a whole number from 1"),
         (8, "training.deadline"): ('"5 parsec"', "", 'such as "30 s"'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from pydantic import BaseModel
 from core import roles
 from core.data import PARTITIONS as DEALT
 from core.data import dataset, datasets
+from core.data.datasets import _GENERATORS, _SUFFIXES
+from core.data.options import Reading
+from core.data.skew import KINDS
 from core.learning import ALGORITHMS
 from core.learning.registry import example
-from core.models import models, zoo
+from core.models import catalogue, models
 from core.scenario import Scenario, ScenarioError, names, parse
 from core.scenario.explain import _paths, _type_at, _unwrapped
 
@@ -33,15 +37,22 @@ def refused(**changes: Any) -> list[str]:
 def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
     assert set(names.MODELS) == set(models())
     for name, options in names.MODELS.items():
-        parameters = inspect.signature(getattr(zoo, name)).parameters
-        assert set(options) == set(parameters) - {"input_shape", "classes"}
+        parameters = inspect.signature(catalogue._MODELS[name]).parameters
+        assert set(options) == set(parameters) - {"input_shape", "classes", "task", "tokens"}
     assert set(names.PARTITIONS) == set(DEALT)
     assert tuple(kind.__name__ for kind in roles.MESSAGES) == names.MESSAGES
     assert set(names.DATASETS) == set(datasets())
-    for name, facts in names.DATASETS.items():
-        found = dataset(name)
-        assert found.client is not None
-        assert facts == (len(found.y), int(found.client.max()) + 1)
+    digits = dataset("digits")
+    assert digits.client is not None
+    assert names.DATASETS["digits"] == (len(digits.y), int(digits.client.max()) + 1, {})
+    for name, generate in _GENERATORS.items():
+        parameters = inspect.signature(generate).parameters
+        facts = names.DATASETS[name]
+        assert set(facts.options) == set(parameters) - {"seed"}
+        assert facts.natural_clients == parameters["clients"].default
+    assert names.FILE_OPTIONS.keys() == {field.name for field in dataclasses.fields(Reading)}
+    assert set(names.DATA_SUFFIXES) == set(_SUFFIXES)
+    assert names.FEATURE_SKEWS == KINDS
     assert list(names.ALGORITHMS) == list(ALGORITHMS)
     for name, make in ALGORITHMS.items():
         parameters = inspect.signature(make).parameters
