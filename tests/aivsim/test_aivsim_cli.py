@@ -250,8 +250,9 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
         "links": devices.links(),
         "models": ("cnn", "softmax"),
         "partitions": ("writer", "iid", "dirichlet"),
-        "regions": devices.regions(),
-        "scenarios": ("drops", "hundred_phones", "quickstart"),
+        "regions": (*devices.regions(), *devices.backbone()),
+        "scenarios": ("campus", "drops", "hundred_phones", "quickstart"),
+        "topologies": ("access", "geometric", "mesh", "tree"),
     }[kind]
     firsts = [line.split()[0] for line in done.output.splitlines() if line.strip()]
     assert set(known) <= set(firsts)
