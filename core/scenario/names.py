@@ -98,6 +98,8 @@ MESSAGES: Final = (
     "RoundOver",
     "EvaluateRequest",
     "EvaluateResult",
+    "ClientEvaluateRequest",
+    "ClientEvaluateResult",
 )
 #: Options of each network that is generated.
 TOPOLOGIES: Final[Mapping[str, Mapping[str, Kind]]] = {
