@@ -189,7 +189,7 @@ def _cost(scenario: Scenario, built: Study, group: Group, shard: Shard) -> Cost:
     station = scenario.coordinator
     centre, link = resolve.link(scenario, station.link), resolve.link(scenario, group.link)
     profile = resolve.profile(scenario, group.device)
-    way_s = link.latency_s + centre.latency_s + resolve.region_delays(scenario)[group.region, station.region]
+    way_s = link.latency_s + centre.latency_s + resolve.delay_s(scenario, group.region, station.region)
     share = (1.0 - link.loss) * (1.0 - centre.loss)
     down_s = down_bytes / (min(link.down_bytes_per_s, centre.up_bytes_per_s) * share)
     up_s = up_bytes / (min(link.up_bytes_per_s, centre.down_bytes_per_s) * share)

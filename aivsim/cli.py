@@ -12,7 +12,18 @@ from aivsim.errors import RUN_FAILED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KINDS: Final = ("algorithms", "datasets", "devices", "faults", "links", "models", "partitions", "regions", "scenarios")
+KINDS: Final = (
+    "algorithms",
+    "datasets",
+    "devices",
+    "faults",
+    "links",
+    "models",
+    "partitions",
+    "regions",
+    "scenarios",
+    "topologies",
+)
 
 _DIRECTORY: Final = click.Path(path_type=Path)
 

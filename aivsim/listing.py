@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +15,8 @@ from aivsim.errors import InputWrong
 from aivsim.places import scenario_directories
 from core import devices
 from core.devices import Parameter, UnknownName
+from core.scenario.kinds import Kind
+from core.scenario.units import RATE_KIND, TIME_KIND
 
 #: Sections that are items of lists, which `extends` replaces as a whole.
 LISTED: Final = frozenset(("FaultSpec", "Group", "RandomFaultSpec"))
@@ -100,6 +104,46 @@ def _regions() -> None:
     show.table(("from", *names), rows, right=range(1, len(names) + 1))
     first = devices.region_provenance()[0]
     click.echo(f"\nSource ({first.evidence}): {first.source}")
+    places, backbone = devices.backbone(), devices.backbone_delays()
+    click.echo("\nRegions of a cloud's backbone, with the round trips from them to each of the others, ms")
+    rows = []
+    for a, (metropolis, latitude, longitude) in places.items():
+        trips = sorted((2e3 * backbone[a, b], b) for b in places if b != a)
+        shown = (f"{trips[0][1]} {trips[0][0]:g}", f"{trips[len(trips) // 2][0]:g}", f"{trips[-1][1]} {trips[-1][0]:g}")
+        rows.append((a, metropolis, f"{latitude:g}", f"{longitude:g}", *shown))
+    show.table(("region", "metropolis", "north", "east", "nearest", "median", "farthest"), rows, right=(2, 3, 5))
+    source, evidence = devices.backbone_provenance()
+    click.echo(f"\nSource ({evidence}): {source}")
+    click.echo("Further regions by their coordinates: network.places in a scenario.")
+
+
+def _topologies() -> None:
+    from core.network.graphs import GENERATED
+    from core.scenario.names import TOPOLOGIES
+
+    rows = []
+    for name, make in GENERATED.items():
+        parameters = inspect.signature(make).parameters
+        options = [f"{key}={_shown(kind, parameters[key].default)}" for key, kind in TOPOLOGIES[name].items()]
+        about = " ".join(inspect.cleandoc(make.__doc__ or "").split()).partition(". ")[0]
+        rows.append((name, about, ", ".join(options)))
+    star = (
+        "A star of regions with delays, where only access links are shared: what there is without `network.topology`."
+    )
+    show.table(("topology", "description", "options"), [("(none)", star, ""), *rows])
+    click.echo(
+        "\nA file will do, too: GraphML or node-link JSON (networkx), with delay_ms, rate_mbit_s, loss, … at its\n"
+        "edges; see docs/physics_network.md. Devices live at a site by `region`, or at all sites of a kind in turn."
+    )
+
+
+def _shown(kind: Kind, value: Any) -> str:
+    """A default with a unit that a scenario takes."""
+    if kind is TIME_KIND:
+        return f"{value * 1e3:g} ms"
+    if kind is RATE_KIND:
+        return "unlimited" if value == math.inf else f"{value * 8e-6:g} Mbit/s"
+    return str(value).lower()
 
 
 def _described(noun: str, lines: Mapping[str, str]) -> None:
@@ -170,6 +214,7 @@ _LISTS: dict[str, Callable[[], None]] = {
     "partitions": _partitions,
     "regions": _regions,
     "scenarios": _scenarios,
+    "topologies": _topologies,
 }
 _SOURCES: dict[str, Callable[[str], tuple[Parameter, ...]]] = {
     "devices": devices.provenance,

@@ -33,6 +33,9 @@ START: Final[Mapping[str, Any]] = {
 #: Examples of the sections of which there may be none or many.
 EXAMPLES: Final[Mapping[str, Any]] = {
     "links": {"my_link": {"kind": "wifi", "latency": "5 ms", "up": "20 Mbit/s", "down": "50 Mbit/s"}},
+    "jitter": {"spread": 0.61, "correlation": 0.81, "step": "1 min"},
+    "relay": {"region": "europe", "rate": "10 Mbit/s", "success": "70 %"},
+    "places": {"madrid": {"latitude": 40.4, "longitude": -3.7}},
     "profiles": {"my_phone": {"base": "phone_mid", "battery": "15 Wh"}},
     "faults": [{"kind": "link_down", "target": "home-0", "at": "30 s", "duration": "20 s"}],
     "random_faults": [{"kind": "crash", "targets": "away", "rate_per_hour": 2, "mean_duration": "1 min"}],

@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from core.actor import Actor, Message
 from core.devices import DeviceProfile
 from core.links import Link
+from core.network import Network
 
 #: How long a reordered message waits at most, s, where nothing else is said.
 REORDER_DELAY_S: Final = 10.0
@@ -170,6 +171,8 @@ class Deployment:
     seed: int = 0
     #: One-way delay between two regions' Internet exchanges, s, by (from, to); symmetric entries may be left out.
     region_delay_s: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    #: What else lies between the access links; with a topology, regions are its sites and have its delays.
+    network: Network = dataclasses.field(default_factory=Network)
     #: Silence after which a peer that did not say goodbye counts as lost.
     peer_timeout_s: float = 30.0
     max_frame_bytes: int = 1 << 28
@@ -227,8 +230,15 @@ class Deployment:
                 found.setdefault(fault.target, []).append(fault)
         return found
 
+    @property
+    def plain_paths(self) -> bool:
+        """Whether every path is two steady access links and a delay. Links of populations: `Network.varying`."""
+        return self.network.plain and all(placement.link.plain for placement in self.placements)
+
     def delay_s(self, a: str, b: str) -> float:
         """One-way delay of the Internet between two regions."""
+        if self.network.topology is not None:
+            return self.network.topology.delay_s(a, b)
         if a == b and (a, b) not in self.region_delay_s:
             return 0.0
         found = self.region_delay_s.get((a, b))

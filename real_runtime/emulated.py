@@ -79,11 +79,11 @@ class EmulatedDevice:
 
     @property
     def network(self) -> str:
-        return self._placement.link.kind
+        return self._placement.link.at(self._clock.now).kind
 
     @property
     def metered(self) -> bool:
-        return self._placement.link.metered
+        return self._placement.link.at(self._clock.now).metered
 
     @property
     def load(self) -> float:

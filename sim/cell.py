@@ -183,11 +183,11 @@ class SimulatedDevice:
 
     @property
     def network(self) -> str:
-        return self.node.placement.link.kind
+        return self.node.placement.link.at(self.node.env._now).kind
 
     @property
     def metered(self) -> bool:
-        return self.node.placement.link.metered
+        return self.node.placement.link.at(self.node.env._now).metered
 
     @property
     def load(self) -> float:

@@ -22,6 +22,7 @@ from core.devices import (
     ThrottleChanged,
     Work,
 )
+from core.links import Link
 from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
 from sim.cell import Computation
 
@@ -54,7 +55,7 @@ class Machine:
         "world",
     )
 
-    def __init__(self, world: World, placement: Placement) -> None:
+    def __init__(self, world: World, placement: Placement, link: Link) -> None:
         self.world = world
         self.env = world.env
         self.name = placement.name
@@ -65,7 +66,7 @@ class Machine:
         self._device = Device(
             placement.profile,
             now=world.env._now,
-            link_kind=placement.link.kind,
+            link_kind=link.kind,
             battery_level=placement.battery_level,
             charging=placement.charging,
             ambient_c=placement.ambient_c,

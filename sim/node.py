@@ -19,6 +19,7 @@ from simpy.events import NORMAL
 from core.actor import Message, PeerGone, Refusal, Start
 from core.deployment import Placement
 from core.devices import Effect
+from core.links import Link
 from core.wire import PREFIX_BYTES, copy_of, encode_header, frame_size
 from sim.machine import Machine
 from sim.network.sharing import SharedLink
@@ -71,9 +72,14 @@ class Node(Machine):
         "zone",
     )
 
+    #: What carries a bulk message from here.
+    make_transfer: ClassVar[type[Transfer]] = Transfer
+
     def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
-        link = placement.link
-        super().__init__(world, placement)
+        if world.paths is None and not placement.link.plain:
+            raise ValueError(f"the link of {placement.name} is no steady one: the deployment needs Network.varying")
+        link = self.present_link(world, placement)
+        super().__init__(world, placement, link)
         self.queue: list[Any] = world.env._queue
         self.next_entry = world.env._eid.__next__
         self.nodes = world.nodes
@@ -113,6 +119,11 @@ class Node(Machine):
         self.held_out: deque[tuple[str, Message]] | None = None
         self.held_in: deque[tuple[Message, int, float]] | None = None
         self.arm()
+
+    @staticmethod
+    def present_link(world: World, placement: Placement) -> Link:
+        """The access link that a device is on when its node is made."""
+        return placement.link
 
     @property
     def uplink(self) -> SharedLink:
@@ -242,7 +253,7 @@ class Node(Machine):
         if size > self.limit_bytes:
             self.world.unreachable(self, to, message, size, "oversized")
             return
-        self.channels.put(Transfer(self, peer, message, size, self.env._now))
+        self.channels.put(self.make_transfer(self, peer, message, size, self.env._now))
 
     def _deliver_slowly(self, message: Message, size: int, sent: float) -> None:
         if self.state == LINK_DOWN:

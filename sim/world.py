@@ -16,6 +16,8 @@ from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
 from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
+from sim.network.paths import Paths
+from sim.network.routed import FaultyRoutedNode, FaultyStrictRoutedNode, RoutedNode, StrictRoutedNode
 from sim.node import GONE, Node, StrictNode
 from sim.outages import Outages
 from sim.task import Cancelled
@@ -91,8 +93,14 @@ class World:
         #: The closed set of message types, each with the names of its fields that carry arrays.
         self.kinds = {kind: payload_fields(kind) for kind in (*SYSTEM_MESSAGES, *deployment.messages)}
         self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)
-        self._plain_node = StrictNode if deployment.strict_wire else Node
-        self._faulty_node = FaultyStrictNode if deployment.strict_wire else FaultyNode
+        #: Ways of a network that is more than a star of steady links; None for the star, which needs none.
+        self.paths = None if deployment.plain_paths else Paths(self.env, deployment, self.find)
+        strict = deployment.strict_wire
+        self._plain_node: type[Node] = StrictNode if strict else Node
+        self._faulty_node: type[FaultyNode] = FaultyStrictNode if strict else FaultyNode
+        if self.paths is not None:
+            self._plain_node = StrictRoutedNode if strict else RoutedNode
+            self._faulty_node = FaultyStrictRoutedNode if strict else FaultyRoutedNode
         self._touched = touched(deployment)
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None

@@ -1,4 +1,4 @@
-"""The catalogue: device classes, access links and regions, read from the YAML files beside this module when asked for.
+"""The catalogue: device classes, access links, regions and a backbone, read from the YAML files beside this module.
 
 Every number in those files carries its unit, its source and its kind of evidence: measured, derived, literature or
 estimate. `provenance`, `link_provenance` and `region_provenance` give them as they stand.
@@ -91,6 +91,7 @@ def link(name: str) -> Link:
         down_bytes_per_s=value["down_bytes_per_s"],
         loss=value["loss"],
         metered=entry["metered"],
+        translated=entry.get("translated", False),
     )
 
 
@@ -119,6 +120,29 @@ def region_provenance() -> tuple[Parameter, ...]:
         Parameter(f"{a}.{b}", delay_s, "s", table["source"], table["evidence"])
         for (a, b), delay_s in region_delays().items()
     )
+
+
+@functools.cache
+def backbone() -> Mapping[str, tuple[str, float, float]]:
+    """Regions of a cloud's backbone: metropolis, latitude and longitude in degrees (estimates, to about 100 km)."""
+    return {name: tuple(entry["place"]) for name, entry in _read("backbone.yaml")["regions"].items()}
+
+
+@functools.cache
+def backbone_delays() -> Mapping[tuple[str, str], float]:
+    """One-way delay between two regions of the backbone, or within one, s: half of the measured round trip."""
+    table = _read("backbone.yaml")
+    names = tuple(table["regions"])
+    delays = {
+        (a, b): table["regions"][a]["rtt_ms"][place] / 2000.0 for a in names for place, b in enumerate(names) if a != b
+    }
+    return {**delays, **{(a, a): table["within_ms"]["value"] / 2000.0 for a in names}}
+
+
+def backbone_provenance() -> tuple[str, str]:
+    """Source of the backbone's round trips, and its kind of evidence."""
+    table = _read("backbone.yaml")
+    return table["source"], table["evidence"]
 
 
 @functools.cache

@@ -6,9 +6,9 @@ timers that were due, each at its own time; what they brought is returned with t
 that returns none, at the next `on_timer`, which is then due at once.
 
 The energy of radio bytes is conserved exactly; it is its moment that is late, by at most one parcel and the transfer
-that exceeds it. A parcel, `radio_parcel_bytes` in each direction, is 1e-5 of the battery (1 J on a device without one).
-A battery that runs out within such a lump goes below zero by the rest of it, is empty from then on, and has that much
-more to charge.
+that exceeds it. A parcel, `radio_parcel_bytes` in each direction, is 1e-5 of the battery (1 J on a device without
+one). A battery that runs out within such a lump goes below zero by the rest of it, is empty from then on, and has
+that much more to charge.
 """
 
 from __future__ import annotations
@@ -109,6 +109,17 @@ class Device(Body):
     def settle(self, now: float) -> None:
         """Rebase to `now`, with the energy of the bytes counted so far."""
         self._advance(now)
+
+    def switch_radio(self, now: float, link_kind: str) -> None:
+        """Use another radio from `now` on; what was counted before is energy of the one before. Raises `ValueError`."""
+        radio = self.profile.radios.get(link_kind)
+        if radio is None:
+            accepted = ", ".join(self.profile.radios)
+            raise ValueError(f"device {self.profile.name!r} has no radio of kind {link_kind!r}; it has: {accepted}")
+        self._advance(now)
+        self.link_kind = link_kind
+        self.radio_parcel_bytes = self.profile.parcel_bytes[link_kind]
+        self._radio = radio
 
     def submit(self, now: float, job: int, work: Work) -> None:
         """Queue a job; jobs run one at a time, in order. Raises `DeviceOff`, and `ValueError` for work of no time."""

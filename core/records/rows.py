@@ -200,8 +200,8 @@ class DeviceRow(Row, frozen=True, kw_only=True):
         str,
         Meta(
             description="start, job_start, job_end, throttle, charging, on_battery, battery_full, battery_empty, "
-            "link_down, link_up, crash, battery_pulled, restart, end; and the name of any other fault when it begins, "
-            "with _end when it ends."
+            "link_down, link_up, handover, crash, battery_pulled, restart, end; and the name of any other fault when "
+            "it begins, with _end when it ends."
         ),
     ]
     battery_level: Annotated[float | None, Meta(description="Charge, 0 to 1; null without a battery.")]

@@ -69,13 +69,14 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
     for group in scenario.devices:
         for number in range(group.count):
             make = functools.partial(worker, next(clients))
-            placements.append(_device(scenario, group, f"{group.name}-{number}", make))
+            placements.append(_device(scenario, group, number, make))
     deployment = Deployment(
         placements=tuple(placements),
         main=COORDINATOR,
         messages=MESSAGES,
         seed=scenario.seed,
         region_delay_s=resolve.region_delays(scenario),
+        network=resolve.network(scenario),
         peer_timeout_s=scenario.network.peer_timeout,
         max_frame_bytes=int(scenario.network.max_message),
         faults=resolve.faults(scenario),
@@ -189,12 +190,13 @@ def _station(scenario: Scenario, name: str, station: Station, make: Callable[[],
         make=make,
         profile=resolve.profile(scenario, station.device),
         link=resolve.link(scenario, station.link),
-        region=station.region,
+        region=resolve.region(scenario, station.region, 0),
     )
 
 
-def _device(scenario: Scenario, group: Group, name: str, make: Callable[[], Actor]) -> Placement:
+def _device(scenario: Scenario, group: Group, number: int, make: Callable[[], Actor]) -> Placement:
     """One device of a group; what varies is drawn from the seed and its name alone."""
+    name = f"{group.name}-{number}"
     low, high = group.battery
     speed = 1.0
     if group.speed_spread:
@@ -205,7 +207,7 @@ def _device(scenario: Scenario, group: Group, name: str, make: Callable[[], Acto
         make=make,
         profile=resolve.profile(scenario, group.device),
         link=resolve.link(scenario, group.link),
-        region=group.region,
+        region=resolve.region(scenario, group.region, number),
         battery_level=float(rng.generator(scenario.seed, name, "battery").uniform(low, high)),
         charging=group.charging,
         ambient_c=group.ambient,

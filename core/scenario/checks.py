@@ -28,8 +28,10 @@ from core.scenario.names import (
     EVALUATOR,
     FILE_OPTIONS,
     MODELS,
+    TOPOLOGIES,
     WITHOUT_SERVER_RATE,
 )
+from core.scenario.networking import NoNetwork
 
 if TYPE_CHECKING:
     from core.scenario.schema import Group, Scenario, Station
@@ -45,7 +47,8 @@ def findings(scenario: Scenario) -> list[Finding]:
     def collect(check: Callable[..., Iterator[Finding]], *arguments: object) -> None:
         try:
             found.extend(check(scenario, *arguments))
-        except Unreadable:
+        except (Unreadable, NoNetwork):
+            # A key has no valid value, or there are no sites to look up: other findings say so.
             return
 
     for check in _CHECKS:
@@ -88,7 +91,8 @@ def _link(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Find
 
 
 def _region(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
-    yield from unknown((*path, "region"), station.region, "a region", resolve.region_names(s))
+    noun = "a region" if s.network.topology is None else "a site of network.topology, or a kind of them"
+    yield from unknown((*path, "region"), station.region, noun, resolve.region_names(s))
 
 
 def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
@@ -97,13 +101,19 @@ def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
         profile, link = resolve.profile(s, station.device), resolve.link(s, station.link)
     except ValueError:
         return
+    for change in link.handovers:
+        if change.link.kind not in profile.radios:
+            hint = (
+                f"it changes to {change.link.name}, which is {change.link.kind}: a {station.device} has no such radio"
+            )
+            yield Finding((*path, "link"), f"links of the kinds {', '.join(profile.radios)}", hint)
     if link.kind not in profile.radios:
         fitting = []
         for name in resolve.link_names(s):
             try:
                 if resolve.link(s, name).kind in profile.radios:
                     fitting.append(name)
-            except Unreadable:
+            except (Unreadable, ValueError):
                 continue
         hint = f"{link.name} is {link.kind}, for which a {station.device} has no radio"
         yield Finding((*path, "link"), f"one of {listed(tuple(fitting))}", hint)
@@ -111,6 +121,8 @@ def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
 
 def _within_reach(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
     """A delay is known between its region and the coordinator's."""
+    if s.network.topology is not None:
+        return
     here, there = station.region, s.coordinator.region
     known = resolve.region_names(s)
     if here in known and there in known and (here, there) not in resolve.region_delays(s):
@@ -131,6 +143,61 @@ def _own_names(s: Scenario) -> Iterator[Finding]:
         for name in own:
             if name in taken:
                 yield Finding((key, name), "another name", f"the catalogue has {name} already")
+
+
+def _own_links(s: Scenario) -> Iterator[Finding]:
+    """Links can be made: traces can be read, hand-overs lead somewhere, in order of time."""
+    for name, spec in s.links.items():
+        try:
+            for i, change in enumerate(spec.handovers):
+                yield from unknown(
+                    ("links", name, "handovers", i, "link"), change.link, "an access link", resolve.link_names(s)
+                )
+            resolve.link(s, name)
+        except Unreadable:
+            continue
+        except catalogue.UnknownName:
+            continue
+        except ValueError as error:
+            yield Finding(("links", name), "a link that can be", str(error))
+
+
+def _topology(s: Scenario) -> Iterator[Finding]:
+    """The network of sites can be made, and is in one piece."""
+    name = s.network.topology
+    if name is None:
+        return
+    found = list(_options(("network", "topology_options"), name, s.network.topology_options, TOPOLOGIES))
+    if found:
+        yield from found
+        return
+    try:
+        resolve.topology(s)
+    except ValueError as error:
+        yield Finding(("network", "topology"), "a network in one piece", str(error))
+
+
+def _relay(s: Scenario) -> Iterator[Finding]:
+    """The relay is somewhere, within reach of all devices."""
+    relay = s.network.relay
+    if relay is None:
+        return
+    path = ("network", "relay", "region")
+    known = resolve.region_names(s)
+    yield from unknown(path, relay.region, "a region or site", known)
+    if s.network.topology is None and relay.region in known:
+        delays = resolve.region_delays(s)
+        for region in dict.fromkeys(group.region for group in s.devices):
+            if region in known and (region, relay.region) not in delays:
+                yield Finding(path, "a region with a delay to all groups'", f"there is no delay to {region}")
+
+
+def _places(s: Scenario) -> Iterator[Finding]:
+    """Own places do not hide regions of the catalogue."""
+    taken = {*catalogue.regions(), *catalogue.backbone()}
+    for name in s.network.places:
+        if name in taken:
+            yield Finding(("network", "places", name), "another name", f"the catalogue has {name} already")
 
 
 def _own_profiles(s: Scenario) -> Iterator[Finding]:
@@ -309,6 +376,10 @@ def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
 _STATION_CHECKS: Final = (_device, _link, _region, _radio, _within_reach)
 _CHECKS: Final = (
     _own_names,
+    _own_links,
+    _topology,
+    _relay,
+    _places,
     _own_profiles,
     _group_names,
     _device_total,

@@ -264,8 +264,9 @@ def printable(text: str) -> bool:
 class Text(Kind):
     """Printable text, possibly of a pattern, which `what` describes."""
 
-    def __init__(self, what: str = "text", pattern: str = "", *, maximum: int = 2000) -> None:
+    def __init__(self, what: str = "text", pattern: str = "", *, maximum: int = 2000, or_null: str = "") -> None:
         self.what, self.pattern, self.maximum = what, pattern, maximum
+        self.or_null, self.null_means = bool(or_null), or_null
 
     @property
     def values(self) -> str:
@@ -289,8 +290,9 @@ class Text(Kind):
 class Choice(Kind):
     """One of a few words."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, or_null: str = "") -> None:
         self.words = words
+        self.or_null, self.null_means = bool(or_null), or_null
 
     @property
     def values(self) -> str:
@@ -331,8 +333,17 @@ _ATTRIBUTE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*|[^:\n]+\.py:[A-Za-
 class Component(Kind):
     """The name of a part that comes with the project, or where an own one is found."""
 
-    def __init__(self, noun: str, known: Iterable[str], *, suffixes: tuple[str, ...] = (), own: bool = True) -> None:
+    def __init__(
+        self,
+        noun: str,
+        known: Iterable[str],
+        *,
+        suffixes: tuple[str, ...] = (),
+        own: bool = True,
+        or_null: str = "",
+    ) -> None:
         self.noun, self.known, self.suffixes, self.own = noun, tuple(known), suffixes, own
+        self.or_null, self.null_means = bool(or_null), or_null
 
     @property
     def values(self) -> str:

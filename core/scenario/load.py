@@ -17,9 +17,8 @@ from pydantic import ValidationError
 from core.scenario import tree
 from core.scenario.explain import problems_of
 from core.scenario.kinds import did_you_mean
-from core.scenario.names import DATA_SUFFIXES
 from core.scenario.problems import Problem, ScenarioError
-from core.scenario.schema import PATH_KEYS, Scenario
+from core.scenario.schema import FILES, PATH_KEYS, Scenario
 from core.scenario.tree import Node, Place, Unusable
 
 #: Longest chain of `extends`.
@@ -177,16 +176,23 @@ def _text(path: Path) -> str:
 
 def _absolute(root: Node, folder: Path) -> Node:
     """Paths relative to the folder made absolute, so that they survive being extended from elsewhere."""
-    for path in PATH_KEYS:
+    for path in (*PATH_KEYS, *_trace_keys(root)):
         node, exact = root.find(path)
         if not exact or not isinstance(node.value, str):
             continue
-        is_data = node.value.endswith(DATA_SUFFIXES)
-        file, colon, attribute = (node.value, "", "") if is_data else node.value.rpartition(":")
-        if is_data or file.endswith(".py"):
+        whole = node.value.endswith(FILES)
+        file, colon, attribute = (node.value, "", "") if whole else node.value.rpartition(":")
+        if whole or file.endswith(".py"):
             absolute = os.path.abspath(folder / file)
             root = _replace(root, list(path), Node(f"{absolute}{colon}{attribute}", node.place))
     return root
+
+
+def _trace_keys(root: Node) -> list[tuple[str, ...]]:
+    """Keys of the traces of links."""
+    links = root.value.get("links") if isinstance(root.value, dict) else None
+    names = links.value if links is not None and isinstance(links.value, dict) else {}
+    return [("links", str(name), "trace", direction) for name in names for direction in ("up", "down")]
 
 
 # Overrides.
@@ -210,7 +216,8 @@ def _override(root: Node, setting: str, problems: list[Problem]) -> Node:
     place = Place(origin)
     folder = Path.cwd()
     changed = _replace(root, numbered, Node(value.value, place, value.size))
-    return _absolute(changed, folder) if tuple(parts) in PATH_KEYS or len(parts) == 1 else changed
+    paths = (*PATH_KEYS, *_trace_keys(changed))
+    return _absolute(changed, folder) if tuple(parts) in paths or len(parts) == 1 else changed
 
 
 def _numbered(root: Node, parts: Sequence[str]) -> list[str | int]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from core.scenario.kinds import Choice, Divisor, Flag, Kind, Names, Number, Text, Values, Whole, Wholes
+from core.scenario.units import RATE_KIND, TIME_KIND
 
 
 class DatasetFacts(NamedTuple):
@@ -168,5 +169,38 @@ MESSAGES: Final = (
     "ClientEvaluateRequest",
     "ClientEvaluateResult",
 )
+#: Options of each network that is generated.
+TOPOLOGIES: Final[Mapping[str, Mapping[str, Kind]]] = {
+    "access": {
+        "access_points": Whole(0, 5000),
+        "cells": Whole(0, 5000),
+        "delay": TIME_KIND,
+        "backhaul_rate": RATE_KIND,
+        "cell_up": RATE_KIND,
+        "cell_down": RATE_KIND,
+    },
+    "geometric": {
+        "sites": Whole(1, 2000),
+        "radius": Number(above=0, maximum=1.5),
+        "delay": TIME_KIND,
+        "rate": RATE_KIND,
+        "half_duplex": Flag(),
+    },
+    "mesh": {
+        "rows": Whole(1, 100),
+        "columns": Whole(1, 100),
+        "delay": TIME_KIND,
+        "rate": RATE_KIND,
+        "half_duplex": Flag(),
+    },
+    "tree": {
+        "fogs": Whole(1, 1000),
+        "edges": Whole(1, 1000),
+        "fog_delay": TIME_KIND,
+        "edge_delay": TIME_KIND,
+        "fog_rate": RATE_KIND,
+        "edge_rate": RATE_KIND,
+    },
+}
 COORDINATOR: Final = "coordinator"
 EVALUATOR: Final = "evaluator"

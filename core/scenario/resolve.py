@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING
 from core import devices as catalogue
 from core.deployment import REORDER_DELAY_S, ClockSkew, Fault, MessageFault, Partition, Slowdown
 from core.devices import DeviceProfile
-from core.links import Link
 from core.rng import generator
 from core.scenario.names import COORDINATOR, EVALUATOR
+from core.scenario.networking import delay_s, link, network, region, region_delays, region_names, topology
 
 if TYPE_CHECKING:
-    from core.scenario.schema import FaultShape, RandomFaultSpec, Scenario
+    from core.scenario.schema import FaultShape, Group, RandomFaultSpec, Scenario, Station
+
+__all__ = [
+    "delay_s",
+    "fault_targets",
+    "faults",
+    "link",
+    "link_names",
+    "network",
+    "profile",
+    "profile_names",
+    "region",
+    "region_delays",
+    "region_names",
+    "topology",
+]
 
 
 def profile_names(scenario: Scenario) -> tuple[str, ...]:
@@ -26,13 +41,6 @@ def profile_names(scenario: Scenario) -> tuple[str, ...]:
 def link_names(scenario: Scenario) -> tuple[str, ...]:
     """Access links that may be named: the scenario's own, then the catalogue's."""
     return (*scenario.links, *catalogue.links())
-
-
-def region_names(scenario: Scenario) -> tuple[str, ...]:
-    """Regions that may be named: the scenario's own, then the catalogue's."""
-    own = scenario.network.region_delays
-    names = dict.fromkeys((*own, *(to for row in own.values() for to in row), *catalogue.regions()))
-    return tuple(names)
 
 
 def profile(scenario: Scenario, name: str) -> DeviceProfile:
@@ -63,33 +71,6 @@ def _given(own: float | None, default: float) -> float:
     return default if own is None else own
 
 
-def link(scenario: Scenario, name: str) -> Link:
-    """The access link `name`. Raises `ValueError`."""
-    own = scenario.links.get(name)
-    if own is None:
-        return catalogue.link(name)
-    return Link(
-        name=name,
-        kind=own.kind,
-        latency_s=own.latency,
-        up_bytes_per_s=own.up,
-        down_bytes_per_s=own.down,
-        loss=own.loss,
-        metered=own.metered,
-    )
-
-
-def region_delays(scenario: Scenario) -> dict[tuple[str, str], float]:
-    """One-way delays between regions, s; the scenario's own stand for both directions in place of the catalogue's."""
-    delays = dict(catalogue.region_delays())
-    own = {(a, b): delay_s for a, row in scenario.network.region_delays.items() for b, delay_s in row.items()}
-    for (a, b), delay_s in own.items():
-        delays[a, b] = delay_s
-        if (b, a) not in own:
-            delays[b, a] = delay_s
-    return delays
-
-
 def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:
     """The actors that a fault's target stands for: all of a group, or the one of that name."""
     for group in scenario.devices:
@@ -111,11 +92,15 @@ def set_members(scenario: Scenario, name: str) -> tuple[str, ...]:
     groups = {group.name: group.count for group in scenario.devices}
     if stations.get(name) is not None or name in groups or is_device(groups, name):
         return fault_targets(scenario, name)
-    found = [actor for actor, station in stations.items() if station is not None and station.region == name]
+    found = [actor for actor, station in stations.items() if station is not None and _lives(scenario, station, 0, name)]
     for group in scenario.devices:
-        if group.region == name:
-            found += fault_targets(scenario, group.name)
+        found += [f"{group.name}-{i}" for i in range(group.count) if _lives(scenario, group, i, name)]
     return tuple(found)
+
+
+def _lives(scenario: Scenario, where: Station | Group, number: int, name: str) -> bool:
+    """Whether a device lives in a region, at a site, or at one of a kind of sites."""
+    return where.region == name or region(scenario, where.region, number) == name
 
 
 def partition_sets(scenario: Scenario, sets: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:

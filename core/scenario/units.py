@@ -214,9 +214,10 @@ DelayOrNull: TypeAlias = Annotated[
 ]
 #: s, of either sign.
 SignedSeconds: TypeAlias = Annotated[float, _time(Number(-LONGEST_S, LONGEST_S))]
-BytesPerSecond: TypeAlias = Annotated[
-    float, Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(above=0, maximum=1e15))
-]
+#: Kinds of a time from 0 and of a data rate, for options.
+TIME_KIND: Final = _time(Number(0, LONGEST_S))
+RATE_KIND: Final = Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(above=0, maximum=1e15))
+BytesPerSecond: TypeAlias = Annotated[float, RATE_KIND]
 Joules: TypeAlias = Annotated[float, Quantity("an energy", "J", ENERGY, "4 Wh", Number(above=0, maximum=1e12))]
 Bytes: TypeAlias = Annotated[
     int, Quantity("a size in whole bytes", "bytes", SIZE, "64 MB", Number(1, 1 << 40), whole=True)

@@ -252,8 +252,9 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
         "models": ("cnn", "softmax"),
         "faults": tuple(FAULTS),
         "partitions": ("natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law"),
-        "regions": devices.regions(),
-        "scenarios": ("drops", "hundred_phones", "quickstart"),
+        "regions": (*devices.regions(), *devices.backbone()),
+        "scenarios": ("campus", "drops", "hundred_phones", "quickstart"),
+        "topologies": ("access", "geometric", "mesh", "tree"),
     }[kind]
     firsts = [line.split()[0] for line in done.output.splitlines() if line.strip()]
     assert set(known) <= set(firsts)

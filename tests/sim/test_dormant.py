@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import tracemalloc
 from typing import ClassVar
 
 import msgspec
+import pytest
 
 from core.actor import Actor, Context, Message, Start
 from core.deployment import Deployment, Placement, Population
-from core.devices import link, profile
+from core.devices import link as catalogue_link
+from core.devices import profile
+from core.links import Handover, Link
+from core.network import Autoregressive, Jitter, Network, Outages, Transport
+from core.network.network import PLAIN
 from core.records.rows import DeviceRow, EnergyRow
 from sim.testing import SimulatedRun, run_sim
 from sim.world import World
@@ -26,6 +32,7 @@ class Note(Message, frozen=True, kw_only=True):
 
 
 TICK = Tick()
+WIFI = catalogue_link("wifi_home")
 
 
 class Counting(msgspec.Struct):
@@ -62,19 +69,47 @@ class Main(Actor):
 
 
 def place(name: str, make: object, kind: str = "phone_mid") -> Placement:
-    return Placement(name=name, make=make, profile=profile(kind), link=link("wifi_home"), battery_level=0.5)  # type: ignore[arg-type]
+    return Placement(name=name, make=make, profile=profile(kind), link=WIFI, battery_level=0.5)  # type: ignore[arg-type]
 
 
-def run(max_live: int) -> SimulatedRun:
+def run(max_live: int, network: Network = PLAIN, link: Link = WIFI) -> SimulatedRun:
+    def phone(index: int) -> Placement:
+        return dataclasses.replace(place(f"phone-{index}", Sleeper), link=link)
+
     return run_sim(
         Deployment(
             placements=(place("main", Main, "server"),),
-            populations=(Population("phone", 40, lambda i: place(f"phone-{i}", Sleeper), ("local",), lambda i: i / 3),),
+            populations=(Population("phone", 40, phone, ("local",), lambda i: i / 3),),
             main="main",
             messages=(Tick, Note),
             max_live=max_live,
+            network=network,
         )
     )
+
+
+def test_rest_changes_nothing_in_a_network_that_varies() -> None:
+    """Connections, jitter and the curves of links outlive a rest; hand-overs come to those who are awake or wake."""
+    link = dataclasses.replace(
+        WIFI,
+        variation=Autoregressive(1.0, 0.9, 10.0),
+        outages=Outages(300.0, 20.0),
+        handovers=(Handover(500.0, catalogue_link("lte_good")),),
+    )
+    network = Network(transport=Transport("cubic"), jitter=Jitter(), varying=True)
+    awake, resting = run(10**6, network, link), run(5, network, link)
+    assert resting.messages == awake.messages
+    assert len({row.delivered_s - row.sent_s for row in awake.messages}) > 1000
+    energy = [
+        {(name, row.component): row.joules for _, name, row in found.rows if isinstance(row, EnergyRow)}
+        for found in (awake, resting)
+    ]
+    assert energy[0] == energy[1]
+
+
+def test_links_that_vary_are_announced() -> None:
+    with pytest.raises(ValueError, match=r"Network\.varying"):
+        run(5, PLAIN, dataclasses.replace(WIFI, outages=Outages(1.0, 1.0)))
 
 
 def test_rest_changes_nothing() -> None:

@@ -65,6 +65,21 @@ def test_hundred_phones(tmp_path: Path) -> None:
     assert counts["jobs_wasted"] == 0
 
 
+def test_campus(tmp_path: Path) -> None:
+    """Shared access points, a mast, TCP, hand-overs and jitter: everybody learns, and messages obey their paths."""
+    run = aivsim.run("campus", out=tmp_path / "run", report=False)
+    assert run.manifest.outcome == "done"
+    check_rounds(run)
+    check_energy(run)
+    assert run.evaluations()["accuracy"][-1] > 0.9
+    events = run.table("devices").to_pylist()
+    assert {row["actor"] for row in events if row["event"] == "handover"} == {f"walking-{i}" for i in range(4)}
+    # Jitter halves a delay at most to exp(-4 · 0.61); no message from a street is there before that of its way.
+    least_s = (0.025 + 0.008 + 0.00015) * 0.087
+    streets = [row for row in run.table("messages").to_pylist() if row["sender"].startswith("street")]
+    assert min(row["delivered_s"] - row["sent_s"] for row in streets) > least_s
+
+
 def test_radio_joules_are_those_of_the_bytes(tmp_path: Path) -> None:
     """Where nothing is lost: the bytes of the frames times the J/byte of the device's radio."""
     run = aivsim.run("quickstart", settings=["training.rounds=3"], out=tmp_path / "run", report=False)

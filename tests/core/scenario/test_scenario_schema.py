@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from core import roles
 from core.data import PARTITIONS as DEALT
@@ -21,8 +20,9 @@ from core.data.skew import KINDS
 from core.learning import ALGORITHMS
 from core.learning.registry import example
 from core.models import catalogue, models
+from core.network.graphs import GENERATED
 from core.scenario import Scenario, ScenarioError, names, parse
-from core.scenario.explain import _paths, _type_at, _unwrapped
+from core.scenario.schema import Section
 
 GROUP = {"name": "phone", "count": 4, "device": "phone_mid", "link": "wifi_home"}
 SMALL: dict[str, Any] = {"training": {"rounds": 3}, "devices": [GROUP]}
@@ -53,6 +53,9 @@ def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
     assert names.FILE_OPTIONS.keys() == {field.name for field in dataclasses.fields(Reading)}
     assert set(names.DATA_SUFFIXES) == set(_SUFFIXES)
     assert names.FEATURE_SKEWS == KINDS
+    assert set(names.TOPOLOGIES) == set(GENERATED)
+    for name, options in names.TOPOLOGIES.items():
+        assert set(options) == set(inspect.signature(GENERATED[name]).parameters) - {"seed"}
     assert list(names.ALGORITHMS) == list(ALGORITHMS)
     for name, make in ALGORITHMS.items():
         parameters = inspect.signature(make).parameters
@@ -72,14 +75,11 @@ def test_reading_a_scenario_takes_no_numerics() -> None:
 
 
 def test_every_key_has_a_description() -> None:
-    for path in _paths():
-        found = _type_at(path[:-1])
-        if found is None:  # below a list or map, which _paths does not number
-            continue
-        section = _unwrapped(found[0])[0]
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            assert section.model_fields[path[-1]].description, path
-            assert section.__doc__
+    sections = Section.__subclasses__()
+    assert len(sections) > 15
+    for section in sections:
+        assert section.__doc__, section
+        assert all(field.description for field in section.model_fields.values()), section
 
 
 def test_a_scenario_is_frozen_and_checked_in_python_too() -> None:
