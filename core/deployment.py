@@ -31,6 +31,13 @@ class Placement:
     ambient_c: float = 25.0
     #: This device's speed over that of its class.
     speed: float = 1.0
+    #: Share of its battery's capacity that is gone at the start.
+    battery_loss: float = 0.0
+
+    @property
+    def radio(self) -> str:
+        """Which of the profile's radios the link uses: its own, or that of its kind."""
+        return self.link.radio if self.link.radio in self.profile.radios else self.link.kind
 
 
 @dataclasses.dataclass(frozen=True)

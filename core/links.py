@@ -20,3 +20,5 @@ class Link:
     down_bytes_per_s: float
     loss: float = 0.0
     metered: bool = False
+    #: Which radio of that kind, for devices that have several, such as nr; empty: the usual one.
+    radio: str = ""
