@@ -145,6 +145,12 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def radio(name: str) -> Radio:
+    """The radio `name` of radios.yaml. Raises `UnknownName`."""
+    found = _parameters(_entry("radios.yaml", "radio", name), f"radios.yaml: {name}")
+    return Radio(**{parameter.key: parameter.value for parameter in found})
+
+
 def links() -> tuple[str, ...]:
     """Names of the access links."""
     return tuple(_read("links.yaml"))
