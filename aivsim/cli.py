@@ -279,6 +279,32 @@ def verify(directory: Path) -> None:
 
 
 @cli.command()
+@click.argument("topic")
+@click.option("--out", type=_DIRECTORY, metavar="DIR", help="Write the checks as a page with figures there.")
+@click.option(
+    "--data", type=_DIRECTORY, metavar="DIR", help="Folder of the reference data; default: $AIVSIM_SHARED_DATA."
+)
+def oracles(topic: str, out: Path | None, data: Path | None) -> None:
+    """Check the models of TOPIC (such as physics) against theory, measurements and published figures.
+
+    Ends with 1 if a check fails. What needs data that are not there is left out.
+    """
+    from aivsim.oracles import oracles_command
+
+    oracles_command(topic, out=out, data=data)
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(("device", "link")))
+@click.argument("name")
+def show(kind: str, name: str) -> None:
+    """Show every number of a device or a link, with its unit, its source and its kind of evidence."""
+    from aivsim.listing import show_command
+
+    show_command(kind, name)
+
+
+@cli.command()
 @click.argument("scenario")
 @click.argument("out", type=_DIRECTORY)
 @click.argument("records", nargs=-1, required=True, type=_DIRECTORY, metavar="RECORDS...")

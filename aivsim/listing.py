@@ -22,6 +22,16 @@ from core.scenario.units import RATE_KIND, TIME_KIND
 LISTED: Final = frozenset(("FaultSpec", "Group", "RandomFaultSpec"))
 
 
+def show_command(kind: str, name: str) -> None:
+    """Show one device or link: what it is, and every number of it."""
+    try:
+        found = devices.profile(name).description if kind == "device" else f"{devices.link(name).kind} link"
+    except UnknownName as error:
+        raise InputWrong(str(error)) from None
+    click.echo(f"{name}: {found}\n")
+    list_command(f"{kind}s", name)
+
+
 def list_command(kind: str, name: str | None) -> None:
     """List one kind of thing, or all the numbers of the one called `name`."""
     if name is None:
@@ -75,12 +85,13 @@ def _devices() -> None:
     for name in devices.profiles():
         p = devices.profile(name)
         battery = "mains" if p.battery_j is None else f"{p.battery_j / 3600:.1f}"
-        speed, step, most = f"{p.train_flops_per_s / 1e9:g}", f"{p.step_overhead_s * 1e3:g}", f"{p.max_w:g}"
+        flops = p.train_flops_per_s if p.accelerator is None else p.accelerator.train_flops_per_s
+        speed, step, most = f"{flops / 1e9:g}", f"{p.step_overhead_s * 1e3:g}", f"{p.idle_w + p.dynamic_w:g}"
         evidence = _evidence(devices.provenance(name))
         rows.append((name, speed, step, most, battery, ", ".join(p.radios), evidence, p.description))
     headers = ("device", "GFLOP/s", "step ms", "max W", "battery Wh", "radios", "evidence", "description")
     show.table(headers, rows, right=(1, 2, 3, 4))
-    click.echo("\n`aivsim list devices NAME` shows every number of one with its source.")
+    click.echo("\n`aivsim show device NAME` shows every number of one with its source.")
 
 
 def _links() -> None:
@@ -94,7 +105,7 @@ def _links() -> None:
         rows.append((name, found.kind, up, down, latency, loss, metered, evidence))
     headers = ("link", "kind", "up Mbit/s", "down Mbit/s", "latency ms", "loss %", "metered", "evidence")
     show.table(headers, rows, right=(2, 3, 4, 5))
-    click.echo("\n`aivsim list links NAME` shows every number of one with its source.")
+    click.echo("\n`aivsim show link NAME` shows every number of one with its source.")
 
 
 def _regions() -> None:

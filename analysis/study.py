@@ -16,7 +16,17 @@ from core.scenario.names import COORDINATOR, EVALUATOR
 
 Floats = npt.NDArray[np.float64]
 #: What draws energy, in the order in which it is shown.
-DRAWS: Final = ("processor", "radio_send", "radio_receive", "idle", "charger_loss")
+DRAWS: Final = (
+    "processor",
+    "accelerator",
+    "radio_send",
+    "radio_receive",
+    "radio_tail",
+    "screen",
+    "idle",
+    "battery_loss",
+    "charger_loss",
+)
 #: How a client's part in a round may end, in the order in which it is shown.
 ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
 #: What is said of accepted updates that the exact sum did not take.
@@ -227,6 +237,25 @@ class Study:
                 total[draw] += components.get(draw, 0.0)
         return total
 
+    def purposes_j(self, names: list[str] | None = None) -> dict[str, float]:
+        """Joules by what they were for, of some actors or of all: they are those of `drawn_j`.
+
+        Training and inference are those of jobs that have ended; one that still ran at the end is `unfinished`.
+        Protocol is what the radios took, idle all else.
+        """
+        drawn = self.drawn_j(names)
+        rows = self.run.columns("jobs")
+        mine = np.ones(len(rows["actor"]), bool) if names is None else np.isin(rows["actor"].astype(str), names)
+        found = {
+            purpose: float(rows["joules"][mine & (rows["purpose"].astype(str) == purpose)].sum())
+            for purpose in ("training", "inference")
+        }
+        computed = drawn["processor"] + drawn["accelerator"]
+        found["unfinished"] = max(computed - sum(found.values()), 0.0)
+        found["protocol"] = drawn["radio_send"] + drawn["radio_receive"] + drawn["radio_tail"]
+        found["idle"] = sum(drawn.values()) - computed - found["protocol"]
+        return found
+
     def total_j(self, names: list[str] | None = None) -> float:
         """Joules of some actors or of all; NaN if none of theirs was recorded."""
         chosen = self.energy_j if names is None else self.energy_j.keys() & set(names)
@@ -248,14 +277,15 @@ class Study:
     def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
         """Joules that the clients' devices have drawn until each of 240 times, s, by component.
 
-        The processor's are those of its jobs, spread over their time; the radios' follow the bytes; idle and the
-        charger's loss are spread evenly. All end at the recorded totals.
+        The processor's and the accelerator's are those of the jobs, spread over their time; the radios' follow the
+        bytes; the others are spread evenly. All end at the recorded totals.
         """
         grid = np.linspace(0.0, self.duration_s, 240)
         totals = self.drawn_j(self.clients)
         even = grid / self.duration_s if self.duration_s > 0.0 else np.zeros_like(grid)
         shapes = {
             "processor": self._job_shape(grid),
+            "accelerator": self._job_shape(grid),
             "radio_send": self._radio_shape(grid, "sender", "radio_send"),
             "radio_receive": self._radio_shape(grid, "receiver", "radio_receive"),
         }

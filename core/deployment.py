@@ -32,6 +32,12 @@ class Placement:
     ambient_c: float = 25.0
     #: This device's speed over that of its class.
     speed: float = 1.0
+    #: Share of its battery's capacity that is gone at the start.
+    battery_loss: float = 0.0
+
+    def radio_of(self, link: Link) -> str:
+        """Which of the profile's radios a link uses: its own, or that of its kind."""
+        return link.radio if link.radio in self.profile.radios else link.kind
 
 
 @dataclasses.dataclass(frozen=True)

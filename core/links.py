@@ -32,6 +32,8 @@ class Link:
     down_bytes_per_s: float
     loss: float = 0.0
     metered: bool = False
+    #: Which radio of that kind, for devices that have several, such as nr; empty: the usual one.
+    radio: str = ""
     #: Up and down share the air: while one direction sends, the other waits.
     half_duplex: bool = False
     #: Behind an address translator: two such devices may need a relay.

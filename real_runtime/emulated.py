@@ -21,6 +21,7 @@ from core.devices import (
     Effect,
     JobDone,
     JobLost,
+    Overheated,
     PoweredOn,
     ThrottleChanged,
 )
@@ -34,6 +35,7 @@ _FURTHEST_S: Final = 86_400.0
 _EVENTS: Final[dict[type[Effect], str]] = {
     BatteryEmpty: "battery_empty",
     BatteryFull: "battery_full",
+    Overheated: "overheated",
     ThrottleChanged: "throttle",
 }
 
@@ -99,11 +101,14 @@ class EmulatedMachine:
         self._events = events
         self._device = Device(
             placement.profile,
-            link_kind=placement.link.kind,
+            link_kind=placement.radio_of(placement.link),
             battery_level=placement.battery_level,
             charging=placement.charging,
             ambient_c=placement.ambient_c,
             speed=placement.speed,
+            up_bytes_per_s=placement.link.up_bytes_per_s * (1.0 - placement.link.loss),
+            down_bytes_per_s=placement.link.down_bytes_per_s * (1.0 - placement.link.loss),
+            battery_loss=placement.battery_loss,
         )
         self.view = EmulatedDevice(placement, self._device, clock)
         self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
@@ -175,14 +180,12 @@ class EmulatedMachine:
 
     def count_sent(self, size_bytes: int) -> None:
         """Bytes of a frame leave through the radio."""
-        self._device.sent_bytes += size_bytes
-        if self._device.sent_bytes >= self._device.radio_parcel_bytes:
+        if self._device.moved(self._clock.now, sent=size_bytes):
             self._settle()
 
     def count_received(self, size_bytes: int) -> None:
         """Bytes of a frame have come through the radio."""
-        self._device.received_bytes += size_bytes
-        if self._device.received_bytes >= self._device.radio_parcel_bytes:
+        if self._device.moved(self._clock.now, received=size_bytes):
             self._settle()
 
     def crash(self, *, without_battery: bool = False) -> None:
@@ -230,6 +233,8 @@ class EmulatedMachine:
                 self.note(_EVENTS[type(effect)])
             if isinstance(effect, BatteryEmpty):
                 self._events.power_off("battery_empty")
+            elif isinstance(effect, Overheated):
+                self._events.power_off("overheated")
             elif isinstance(effect, PoweredOn):
                 self._events.power_on()
         self._arm()
@@ -244,6 +249,7 @@ class EmulatedMachine:
                 flops=effect.work.flops * effect.work.steps,
                 steps=effect.work.steps,
                 joules=effect.joules,
+                purpose=effect.work.purpose,
                 outcome="done" if isinstance(effect, JobDone) else effect.reason,
             )
         )

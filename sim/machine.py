@@ -19,6 +19,7 @@ from core.devices import (
     Effect,
     JobDone,
     JobLost,
+    Overheated,
     ThrottleChanged,
     Work,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _EVENTS: dict[type[Effect], str] = {
     BatteryEmpty: "battery_empty",
     BatteryFull: "battery_full",
+    Overheated: "overheated",
     ThrottleChanged: "throttle",
 }
 
@@ -50,6 +52,9 @@ class Machine:
         "name",
         "parcel_bytes",
         "placement",
+        "radio_settle_s",
+        "radio_tail_s",
+        "radio_until_s",
         "received_bytes",
         "sent_bytes",
         "world",
@@ -66,13 +71,20 @@ class Machine:
         self._device = Device(
             placement.profile,
             now=world.env._now,
-            link_kind=link.kind,
+            link_kind=placement.radio_of(link),
             battery_level=placement.battery_level,
             charging=placement.charging,
             ambient_c=placement.ambient_c,
             speed=placement.speed,
+            up_bytes_per_s=placement.link.up_bytes_per_s * (1 - placement.link.loss),
+            down_bytes_per_s=placement.link.down_bytes_per_s * (1 - placement.link.loss),
+            battery_loss=placement.battery_loss,
         )
         self.parcel_bytes = self._device.radio_parcel_bytes
+        #: The radio's tail and its end, and the time until which it may go on unsettled; see `Device.moved`.
+        self.radio_tail_s = self._device.radio_tail_s
+        self.radio_until_s = self._device.radio_until_s
+        self.radio_settle_s = self._device.radio_settle_s
         self.generation = 0
         self.armed_s = inf
         #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
@@ -83,19 +95,27 @@ class Machine:
         """The device, with all bytes counted so far; after a call that changes it, `take_counts` and `arm` follow."""
         device = self._device
         device.sent_bytes, device.received_bytes = self.sent_bytes, self.received_bytes
+        device.radio_until_s = self.radio_until_s
         return device
 
     def count_sent(self, size_bytes: int) -> None:
         """Bytes have left through the radio."""
         self.sent_bytes += size_bytes
-        if self.sent_bytes >= self.parcel_bytes:
-            self.settle()
+        self._moved(self.sent_bytes)
 
     def count_received(self, size_bytes: int) -> None:
         """Bytes have come through the radio."""
         self.received_bytes += size_bytes
-        if self.received_bytes >= self.parcel_bytes:
+        self._moved(self.received_bytes)
+
+    def _moved(self, count: int) -> None:
+        now = self.env._now
+        if now > self.radio_until_s:
             self.settle()
+        else:
+            self.radio_until_s = now + self.radio_tail_s
+            if count >= self.parcel_bytes or now > self.radio_settle_s:
+                self.settle()
 
     def arm(self) -> None:
         """See to it that the device's next event happens."""
@@ -110,7 +130,17 @@ class Machine:
 
     def take_counts(self) -> None:
         """After a call that has changed the device: bytes that it has made energy of do not count again."""
-        self.sent_bytes, self.received_bytes = self._device.sent_bytes, self._device.received_bytes
+        device = self._device
+        self.sent_bytes, self.received_bytes = device.sent_bytes, device.received_bytes
+        self.radio_until_s, self.radio_settle_s = device.radio_until_s, device.radio_settle_s
+
+    def use_radio(self, link: Link) -> None:
+        """The device is on another link from now on."""
+        rates = link.goodput_bytes_per_s("up"), link.goodput_bytes_per_s("down")
+        self.device.switch_radio(self.env._now, self.placement.radio_of(link), rates)
+        self.parcel_bytes = self._device.radio_parcel_bytes
+        self.radio_tail_s = self._device.radio_tail_s
+        self.take_counts()
 
     def settle(self) -> None:
         """Let the device count its energy up to now."""
@@ -148,7 +178,7 @@ class Machine:
         """Carry out what the device says has happened, and arm its next event."""
         self.take_counts()
         # That the device went off comes last: it may end the run, and the jobs it has lost are to be recorded.
-        for effect in sorted(effects, key=lambda effect: isinstance(effect, BatteryEmpty)):
+        for effect in sorted(effects, key=lambda effect: isinstance(effect, BatteryEmpty | Overheated)):
             if isinstance(effect, JobDone | JobLost):
                 self._job_ended(effect)
             else:
@@ -168,6 +198,7 @@ class Machine:
                 flops=effect.work.flops * effect.work.steps,
                 steps=effect.work.steps,
                 joules=effect.joules,
+                purpose=effect.work.purpose,
                 outcome="done" if isinstance(effect, JobDone) else effect.reason,
             ),
         )

@@ -191,8 +191,12 @@ class Node(Machine):
             pace = peer.down_s_per_byte
         self.control_free_s = now = now + size * pace
         self.sent_bytes = count = self.sent_bytes + size
-        if count >= self.parcel_bytes:
+        if sent > self.radio_until_s:
             self.settle()
+        else:
+            self.radio_until_s = sent + self.radio_tail_s
+            if count >= self.parcel_bytes or sent > self.radio_settle_s:
+                self.settle()
         at = now + self.delays_s[peer.zone] + peer.latency_s
         heappush(self.queue, (at, NORMAL, self.next_entry(), peer, message, size, sent))
 
@@ -202,8 +206,13 @@ class Node(Machine):
             self._deliver_slowly(message, size, sent)
             return
         self.received_bytes = count = self.received_bytes + size
-        if count >= self.parcel_bytes:
+        now = self.env._now
+        if now > self.radio_until_s:
             self.settle()
+        else:
+            self.radio_until_s = now + self.radio_tail_s
+            if count >= self.parcel_bytes or now > self.radio_settle_s:
+                self.settle()
         cell = self.cell
         if cell is None:
             cell = self.world.wake(self)
@@ -215,7 +224,7 @@ class Node(Machine):
             if task is None:
                 self.world.undelivered(message.sender, self.name, kind, size, "late")
                 return
-            rows.append((sent, self.env._now, message.sender, self.name, kind, size))
+            rows.append((sent, now, message.sender, self.name, kind, size))
             if kind is Refusal:
                 cell.take_refusal(task, cast(Refusal, message))
             else:
@@ -227,7 +236,7 @@ class Node(Machine):
             self.refuse(message, size, "full")
             return
         else:
-            rows.append((sent, self.env._now, message.sender, self.name, kind, size))
+            rows.append((sent, now, message.sender, self.name, kind, size))
             if correlation:
                 cell.open_requests[id(message)] = message
             cell.take(message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.actor import PeerGone, Refusal
 from core.deployment import ClockSkew, Fault, MessageFault, Partition, Slowdown
-from core.devices import BatteryEmpty, Effect, PoweredOn
+from core.devices import BatteryEmpty, Effect, Overheated, PoweredOn
 from core.faults import ActorClock, described
 from core.records.rows import FaultRow, Row
 from sim.cell import LocalMessage
@@ -62,6 +62,8 @@ class Outages:
         """The device went off or came back by itself."""
         if isinstance(effect, BatteryEmpty):
             self.power_off(node, "battery_empty")
+        elif isinstance(effect, Overheated):
+            self.power_off(node, "overheated")
         elif isinstance(effect, PoweredOn):
             self.power_on(node)
 

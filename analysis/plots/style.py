@@ -46,14 +46,22 @@ DRAW_COLOURS: Final = {
     "processor": BLUE,
     "radio_send": ORANGE,
     "radio_receive": YELLOW,
+    "accelerator": SKY,
+    "radio_tail": "#f0b98a",
+    "screen": GREEN,
     "idle": "#b5b5b5",
+    "battery_loss": PURPLE,
     "charger_loss": VERMILLION,
 }
 DRAW_NAMES: Final = {
     "processor": "processor",
     "radio_send": "radio, sending",
     "radio_receive": "radio, receiving",
+    "accelerator": "accelerator",
+    "radio_tail": "radio, waiting",
+    "screen": "screen",
     "idle": "idle",
+    "battery_loss": "battery's loss",
     "charger_loss": "charger's loss",
 }
 

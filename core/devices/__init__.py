@@ -10,6 +10,7 @@ from core.devices.catalogue import (
     link,
     link_provenance,
     links,
+    made,
     profile,
     profiles,
     provenance,
@@ -17,7 +18,7 @@ from core.devices.catalogue import (
     region_provenance,
     regions,
 )
-from core.devices.classes import DeviceProfile, Radio, ThrottleLevel
+from core.devices.classes import DeviceProfile, ThrottleLevel
 from core.devices.device import ROW_LENGTH, Device, DeviceOff
 from core.devices.effects import (
     BatteryEmpty,
@@ -25,27 +26,37 @@ from core.devices.effects import (
     Effect,
     JobDone,
     JobLost,
+    Overheated,
     PoweredOn,
     Reading,
     ThrottleChanged,
 )
 from core.devices.heat import Heat
-from core.devices.work import Work
+from core.devices.processor import Accelerator, Cluster, Governor, OperatingPoint, operating_points
+from core.devices.radio import Radio
+from core.devices.work import PURPOSES, Purpose, Work
 
 __all__ = [
+    "PURPOSES",
     "ROW_LENGTH",
+    "Accelerator",
     "Battery",
     "BatteryEmpty",
     "BatteryFull",
+    "Cluster",
     "Device",
     "DeviceOff",
     "DeviceProfile",
     "Effect",
+    "Governor",
     "Heat",
     "JobDone",
     "JobLost",
+    "OperatingPoint",
+    "Overheated",
     "Parameter",
     "PoweredOn",
+    "Purpose",
     "Radio",
     "Reading",
     "ThrottleChanged",
@@ -58,6 +69,8 @@ __all__ = [
     "link",
     "link_provenance",
     "links",
+    "made",
+    "operating_points",
     "profile",
     "profiles",
     "provenance",

@@ -1,54 +1,156 @@
-"""A battery by coulomb counting, in closed form at constant power.
+"""A battery whose voltage and inner resistance depend on its charge, in closed form at constant power.
 
-Open-circuit voltage is linear in the charge left, so that the energy left is a quadratic of the level and both
-directions are exact. Deviations: no inner resistance (a phone's I²R loss is a few per cent below 1C), no
-constant-voltage phase at the end of charging, no ageing, no self-discharge.
+The equivalent circuit `V = OCV(s) - I R(s, T)` (Plett, Battery Management Systems I, 2015, section 2.3) with
+`R(s, T) = R25(s) exp(B (1/T - 1/298.15))`. The level s is cut into cells of constant OCV and R, so that within a cell
+the current at constant power, `I = (OCV - sqrt(OCV^2 - 4 R P)) / (2 R)`, is constant and the energy falls linearly:
+prefix sums over the cells give the time between any two states and, by bisection, the state after any time. Discharge
+ends where the terminal voltage is below the cut-off, or the cell cannot deliver the power at all (brown-out). Charging
+is at constant current (or power, where that is less) until the terminal reaches its limit, then at constant voltage.
+
+Deviations: no time constants of diffusion (the resistance is the one after some minutes of load), no self-discharge, no
+hysteresis. Ageing: see `ageing.py`.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import math
+from typing import Final, NamedTuple
+
+#: Boundaries of the cells of constant voltage: fine near empty, where the voltage falls steeply.
+LEVELS: Final = (*(n / 400.0 for n in range(20)), *(n / 160.0 for n in range(8, 161)))
+_CELLS: Final = len(LEVELS) - 1
+#: Temperature at which the resistances are given, K.
+REFERENCE_K: Final = 298.15
+ZERO_C_K: Final = 273.15
+#: Curves kept; a class of devices has a few powers, and a few temperatures at which resistance is worked out.
+_MOST_CURVES: Final = 512
+
+
+class Discharge(NamedTuple):
+    """Discharge at one power, by cell: energy taken out of the cells, W (inf: cannot), and the time to each boundary.
+
+    `passed_s[i]` is the time from level 0 to the lower boundary of cell i; `stop_s[i]` is the same clock at the upper
+    boundary of the first cell, from i down, that cannot be used.
+    """
+
+    drain_w: tuple[float, ...]
+    passed_s: tuple[float, ...]
+    stop_s: tuple[float, ...]
+
+
+class Charge(NamedTuple):
+    """Charging, by cell: power stored and power lost in the cells, W, and the time from empty to each boundary.
+
+    Cells from `full_cell` on take no charge; from `voltage_cell` on the voltage is at its limit for good.
+    """
+
+    stored_w: tuple[float, ...]
+    loss_w: tuple[float, ...]
+    passed_s: tuple[float, ...]
+    voltage_cell: int
+    full_cell: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Battery:
-    """Capacity and charger. `charge_w` is what charging draws from the charger; `charge_efficiency` of it is stored."""
+    """A battery with its charger. Curves are given at `levels` (0 to 1, rising) and linear between them.
 
+    Raises `ValueError` for values that no battery can have.
+    """
+
+    #: Energy of the full battery: the integral of its open-circuit voltage over its charge, J.
     energy_j: float
+    #: What charging draws from the charger at most, and the share of it that reaches the battery's terminals.
     charge_w: float
     charge_efficiency: float
-    #: Open-circuit voltage at level 0 and at level 1.
-    empty_v: float
-    full_v: float
+    levels: tuple[float, ...] = (0.0, 1.0)
+    ocv_v: tuple[float, ...] = (3.7, 3.7)
+    #: Resistance of cell, pack and board at 25 °C.
+    resistance_ohm: tuple[float, ...] = (0.0, 0.0)
+    #: B of the resistance's growth in the cold, K.
+    resistance_b_k: float = 0.0
+    #: Resistance to charging over that to discharging.
+    charge_resistance_ratio: float = 1.0
+    cutoff_v: float = 0.0
+    #: Limits of charging: voltage, current, and the current at which the battery counts as full.
+    limit_v: float = math.inf
+    charge_a: float = math.inf
+    end_a: float = 0.0
+
+    # By cell, and energy at the boundaries, J.
+    _ocv: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    _ohm: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    _energy: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    #: Whether it is without losses and limits: then times are energies over powers.
+    _ideal: bool = dataclasses.field(init=False, repr=False, compare=False)
+    _discharges: dict[tuple[float, float], Discharge] = dataclasses.field(init=False, repr=False, compare=False)
+    _charges: dict[float, Charge] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("energy_j", "charge_w", "charge_efficiency", "empty_v"):
-            value = getattr(self, name)
-            if not (value > 0.0 and math.isfinite(value)):
-                raise ValueError(f"battery: {name} is {value!r}; a positive number is needed")
-        if self.charge_efficiency > 1.0:
-            raise ValueError(f"battery: charge_efficiency is {self.charge_efficiency!r}; at most 1 is possible")
-        if not self.full_v >= self.empty_v:
-            raise ValueError(f"battery: full_v is {self.full_v!r}; at least empty_v, {self.empty_v!r}, is needed")
+        for name in ("energy_j", "charge_w", "charge_efficiency"):
+            self._require(name, 0.0 < getattr(self, name) < math.inf, "a positive number is needed")
+        self._require("charge_efficiency", self.charge_efficiency <= 1.0, "at most 1 is possible")
+        levels = self.levels
+        rising = all(a < b for a, b in itertools.pairwise(levels))
+        self._require(
+            "levels", rising and (levels[0], levels[-1]) == (0.0, 1.0), "rising numbers from 0 to 1 are needed"
+        )
+        for name in ("ocv_v", "resistance_ohm"):
+            self._require(
+                name, len(getattr(self, name)) == len(levels), f"{len(levels)} numbers are needed, one a level"
+            )
+        for value in self.ocv_v:
+            self._require("ocv_v", 0.0 < value < math.inf, "positive voltages are needed")
+        falls = all(a <= b for a, b in itertools.pairwise(self.ocv_v))
+        self._require("ocv_v", falls, "a voltage that does not fall while charging is needed")
+        for value in self.resistance_ohm:
+            self._require("resistance_ohm", 0.0 <= value < math.inf, "no resistance can be negative")
+        self._require("resistance_b_k", 0.0 <= self.resistance_b_k < math.inf, "at least 0 is needed")
+        ratio = self.charge_resistance_ratio
+        self._require("charge_resistance_ratio", 0.0 < ratio < math.inf, "a positive number is needed")
+        self._require("cutoff_v", 0.0 <= self.cutoff_v < self.ocv_v[-1], "less than the voltage when full is needed")
+        self._require("charge_a", self.charge_a > 0.0, "a positive current is needed")
+        self._require("end_a", 0.0 <= self.end_a < self.charge_a, "at least 0 and less than charge_a is needed")
+        self._require("limit_v", self.limit_v > self.ocv_v[0], "more than the voltage when empty is needed")
+        middles = [0.5 * (a + b) for a, b in itertools.pairwise(LEVELS)]
+        ocv = tuple(interpolated(s, levels, self.ocv_v) for s in middles)
+        shares = [v * (b - a) for v, (a, b) in zip(ocv, itertools.pairwise(LEVELS), strict=True)]
+        whole = math.fsum(shares)
+        energy = [self.energy_j * (math.fsum(shares[:cell]) / whole) for cell in range(len(LEVELS))]
+        object.__setattr__(self, "_ocv", ocv)
+        object.__setattr__(self, "_ohm", tuple(interpolated(s, levels, self.resistance_ohm) for s in middles))
+        object.__setattr__(self, "_energy", tuple(energy))
+        lossless = not any(self.resistance_ohm) and self.cutoff_v <= self.ocv_v[0]
+        object.__setattr__(self, "_ideal", lossless and self.limit_v == self.charge_a == math.inf)
+        object.__setattr__(self, "_discharges", {})
+        object.__setattr__(self, "_charges", {})
+
+    def _require(self, name: str, holds: bool, accepted: str) -> None:
+        if not holds:
+            raise ValueError(f"battery: {name} is {getattr(self, name)!r}; {accepted}")
 
     @property
     def charge_c(self) -> float:
-        """Charge of the full battery, C: its energy over the mean open-circuit voltage."""
-        return 2.0 * self.energy_j / (self.empty_v + self.full_v)
+        """Charge of the full battery, C."""
+        return (self._energy[1] - self._energy[0]) / (self._ocv[0] * (LEVELS[1] - LEVELS[0]))
 
     @property
     def stored_w(self) -> float:
-        """Power that reaches the cells while charging, W."""
+        """Power at the terminals while the charger gives all it can, W."""
         return self.charge_w * self.charge_efficiency
 
-    def voltage_v(self, level: float) -> float:
-        """Open-circuit voltage at `level` (0 to 1)."""
-        return self.empty_v + (self.full_v - self.empty_v) * level
+    def resistance_factor(self, celsius: float) -> float:
+        """Resistance at a temperature over that at 25 °C."""
+        return math.exp(self.resistance_b_k * (1.0 / (ZERO_C_K + celsius) - 1.0 / REFERENCE_K))
 
     def energy_at(self, level: float) -> float:
-        """Energy left, J, at `level` (share of the charge, 0 to 1): the integral of voltage over charge."""
-        return self.charge_c * level * (self.empty_v + 0.5 * (self.full_v - self.empty_v) * level)
+        """Energy left, J, at `level` (share of the charge, 0 to 1)."""
+        cell = min(bisect.bisect_right(LEVELS, level), _CELLS) - 1
+        low, energy = LEVELS[cell], self._energy
+        return energy[cell] + (energy[cell + 1] - energy[cell]) * ((level - low) / (LEVELS[cell + 1] - low))
 
     def level_at(self, energy_j: float) -> float:
         """Share of the charge that is left, 0 to 1, with `energy_j` left; clipped at both ends."""
@@ -56,6 +158,213 @@ class Battery:
             return 0.0
         if energy_j >= self.energy_j:
             return 1.0
-        volts_j = energy_j / self.charge_c
-        root = math.sqrt(self.empty_v * self.empty_v + 2.0 * (self.full_v - self.empty_v) * volts_j)
-        return 2.0 * volts_j / (self.empty_v + root)
+        energy = self._energy
+        cell = self.cell_at(energy_j)
+        low = LEVELS[cell]
+        return low + (LEVELS[cell + 1] - low) * ((energy_j - energy[cell]) / (energy[cell + 1] - energy[cell]))
+
+    def cell_at(self, energy_j: float) -> int:
+        """The cell that a discharge from `energy_j` goes through first; a boundary belongs to the cell below it."""
+        return max(min(bisect.bisect_left(self._energy, energy_j), _CELLS) - 1, 0)
+
+    def ocv_at(self, energy_j: float) -> float:
+        """Open-circuit voltage with `energy_j` left, V."""
+        return self._ocv[self.cell_at(energy_j)]
+
+    def terminal_v(self, energy_j: float, power_w: float, factor: float) -> float:
+        """Voltage under a load of `power_w`, V; NaN where the battery cannot deliver it."""
+        cell = self.cell_at(energy_j)
+        ocv, ohm = self._ocv[cell], self._ohm[cell] * factor
+        under = ocv * ocv - 4.0 * ohm * power_w
+        return 0.5 * (ocv + math.sqrt(under)) if under >= 0.0 else math.nan
+
+    # Discharge. `factor` scales the resistance; energies and seconds are those of a battery with its full capacity.
+
+    def discharge(self, power_w: float, factor: float) -> Discharge:
+        """The curve at a constant power above 0."""
+        found = self._discharges.get((power_w, factor))
+        if found is None:
+            if len(self._discharges) >= _MOST_CURVES:
+                self._discharges.clear()
+            found = self._discharges[power_w, factor] = self._discharge(power_w, factor)
+        return found
+
+    def _discharge(self, power_w: float, factor: float) -> Discharge:
+        drain: list[float] = []
+        passed, stop = [0.0], list[float]()
+        for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True)):
+            r = ohm * factor
+            under = ocv * ocv - 4.0 * r * power_w
+            volts = 0.5 * (ocv + math.sqrt(under)) if under >= 0.0 else 0.0
+            usable = volts > 0.0 and volts >= self.cutoff_v
+            # I = P / V, and the cells give OCV I; without resistance exactly P.
+            watts = (power_w * (ocv / volts) if r else power_w) if usable else math.inf
+            drain.append(watts)
+            seconds = (self._energy[cell + 1] - self._energy[cell]) / watts
+            passed.append(passed[-1] + seconds)
+            stop.append(passed[-1] if not usable else (stop[-1] if stop else 0.0))
+        return Discharge(tuple(drain), tuple(passed), tuple(stop))
+
+    def empty_s(self, energy_j: float, power_w: float, factor: float) -> float:
+        """Seconds until the battery cannot feed `power_w` any more; 0 if it cannot now, inf for no load."""
+        if energy_j <= 0.0:
+            return 0.0
+        if power_w <= 0.0:
+            return math.inf
+        if self._ideal:
+            return energy_j / power_w
+        curve = self.discharge(power_w, factor)
+        cell = self.cell_at(energy_j)
+        return max(
+            curve.passed_s[cell] + (energy_j - self._energy[cell]) / curve.drain_w[cell] - curve.stop_s[cell], 0.0
+        )
+
+    def discharged(self, energy_j: float, power_w: float, factor: float, seconds: float) -> tuple[float, float]:
+        """Energy left after `seconds` of `power_w`, and the joules lost to resistance meanwhile.
+
+        From where the battery cannot feed the load, and below 0, it is drained without loss.
+        """
+        given_j = power_w * seconds
+        if given_j <= 0.0:
+            return energy_j, 0.0
+        if energy_j <= 0.0 or self._ideal:
+            return energy_j - given_j, 0.0
+        curve = self.discharge(power_w, factor)
+        cell = self.cell_at(energy_j)
+        watts = curve.drain_w[cell]
+        if watts == math.inf:
+            return energy_j - given_j, 0.0
+        left_j = energy_j - watts * seconds
+        if left_j >= self._energy[cell]:
+            return left_j, (watts - power_w) * seconds
+        clock_s = curve.passed_s[cell] + (energy_j - self._energy[cell]) / watts - seconds
+        stop_s = curve.stop_s[cell]
+        if clock_s <= stop_s:
+            # It ran out on the way; `stop_s` is the clock at the lowest boundary that the load can reach.
+            bottom = bisect.bisect_right(curve.passed_s, stop_s) - 1
+            beyond_j = power_w * (stop_s - clock_s)
+            lost_j = energy_j - self._energy[bottom] - (given_j - beyond_j)
+            return self._energy[bottom] - beyond_j, max(lost_j, 0.0)
+        cell = bisect.bisect_left(curve.passed_s, clock_s) - 1
+        left_j = self._energy[cell] + (clock_s - curve.passed_s[cell]) * curve.drain_w[cell]
+        return left_j, max(energy_j - left_j - given_j, 0.0)
+
+    def lump(self, energy_j: float, lump_j: float, power_w: float, factor: float) -> float:
+        """Energy that the cells lose for `lump_j` at the terminals on top of `power_w`: the lump and its loss, J.
+
+        The loss is the marginal one at the present load, `OCV / sqrt(OCV^2 - 4 R P)`.
+        """
+        cell = self.cell_at(energy_j)
+        ocv, r = self._ocv[cell], self._ohm[cell] * factor
+        under = ocv * ocv - 4.0 * r * power_w
+        # Near the greatest power that the cell can deliver the margin has no bound; there, twice.
+        return lump_j * min(ocv / math.sqrt(under), 2.0) if r and under > 0.0 else lump_j
+
+    def drain_w(self, energy_j: float, power_w: float, factor: float) -> float:
+        """Energy a second that the cells give for a load, W; the load itself where they cannot."""
+        if power_w <= 0.0 or energy_j <= 0.0:
+            return power_w
+        watts = self.discharge(power_w, factor).drain_w[self.cell_at(energy_j)]
+        return watts if watts < math.inf else power_w
+
+    # Charging.
+
+    def charging(self, factor: float) -> Charge:
+        """The curve of the charger."""
+        found = self._charges.get(factor)
+        if found is None:
+            if len(self._charges) >= _MOST_CURVES:
+                self._charges.clear()
+            found = self._charges[factor] = self._charge(factor)
+        return found
+
+    def _charge(self, factor: float) -> Charge:
+        limit_w = self.stored_w
+        stored, lost, passed = [], [], [0.0]
+        voltage_cell, full_cell = 0, _CELLS
+        for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True)):
+            r = ohm * factor * self.charge_resistance_ratio
+            by_power_a = 2.0 * limit_w / (ocv + math.sqrt(ocv * ocv + 4.0 * r * limit_w))
+            constant_a = min(self.charge_a, by_power_a)
+            # The terminal's voltage is OCV + I R.
+            if ocv + constant_a * r > self.limit_v:
+                constant_a = (self.limit_v - ocv) / r if r else 0.0
+            elif cell < full_cell:
+                voltage_cell = cell + 1
+            if constant_a <= self.end_a:
+                full_cell = min(full_cell, cell)
+            if cell >= full_cell:
+                stored.append(0.0)
+                lost.append(0.0)
+                passed.append(math.inf)
+                continue
+            stored.append(ocv * constant_a if r or constant_a < by_power_a else limit_w)
+            lost.append(r * constant_a * constant_a)
+            passed.append(passed[-1] + (self._energy[cell + 1] - self._energy[cell]) / stored[-1])
+        return Charge(tuple(stored), tuple(lost), tuple(passed), voltage_cell, full_cell)
+
+    def full_j(self, factor: float) -> float:
+        """Energy at which charging ends, J."""
+        return self._energy[self.charging(factor).full_cell]
+
+    def constant_voltage_j(self, factor: float) -> float:
+        """Energy at which charging at constant current ends, J."""
+        return self._energy[self.charging(factor).voltage_cell]
+
+    def charge_cell(self, energy_j: float) -> int:
+        """The cell that charging from `energy_j` goes through first; a boundary belongs to the cell above it."""
+        return max(min(bisect.bisect_right(self._energy, energy_j), _CELLS) - 1, 0)
+
+    def charge_powers(self, energy_j: float, factor: float) -> tuple[float, float]:
+        """Power stored, and lost to resistance, while charging from `energy_j`, W."""
+        curve = self.charging(factor)
+        if energy_j >= self._energy[curve.full_cell]:
+            return 0.0, 0.0
+        cell = self.charge_cell(energy_j)
+        return curve.stored_w[cell], curve.loss_w[cell]
+
+    def charge_s(self, energy_j: float, target_j: float, factor: float) -> float:
+        """Seconds of charging from `energy_j` to `target_j`; inf beyond where charging ends."""
+        if target_j <= energy_j:
+            return 0.0
+        if self._ideal:
+            return (target_j - energy_j) / self.stored_w if target_j <= self.energy_j else math.inf
+        curve = self.charging(factor)
+        if target_j > self._energy[curve.full_cell]:
+            return math.inf
+        return self._charge_clock(curve, target_j, self.cell_at(target_j)) - self._charge_clock(
+            curve, energy_j, self.charge_cell(energy_j)
+        )
+
+    def _charge_clock(self, curve: Charge, energy_j: float, cell: int) -> float:
+        return curve.passed_s[cell] + (energy_j - self._energy[cell]) / curve.stored_w[cell]
+
+    def charged(self, energy_j: float, factor: float, seconds: float) -> tuple[float, float]:
+        """Energy after `seconds` of charging, not beyond full, and the joules lost to resistance meanwhile."""
+        full_j = self.full_j(factor)
+        if energy_j >= full_j or seconds <= 0.0:
+            return energy_j, 0.0
+        if self._ideal:
+            return min(energy_j + self.stored_w * seconds, full_j), 0.0
+        curve = self.charging(factor)
+        cell = self.charge_cell(energy_j)
+        stored_w, loss_w = curve.stored_w[cell], curve.loss_w[cell]
+        held_j = energy_j + stored_w * seconds
+        if held_j <= self._energy[cell + 1]:
+            return held_j, loss_w * seconds
+        lost_j = (self._energy[cell + 1] - energy_j) / stored_w * loss_w
+        clock_s = self._charge_clock(curve, energy_j, cell) + seconds
+        last = min(bisect.bisect_right(curve.passed_s, clock_s, hi=curve.full_cell + 1) - 1, curve.full_cell)
+        for between in range(cell + 1, last):
+            lost_j += (curve.passed_s[between + 1] - curve.passed_s[between]) * curve.loss_w[between]
+        if last >= curve.full_cell:
+            return full_j, lost_j
+        rest_s = clock_s - curve.passed_s[last]
+        return self._energy[last] + rest_s * curve.stored_w[last], lost_j + rest_s * curve.loss_w[last]
+
+
+def interpolated(at: float, knots: tuple[float, ...], values: tuple[float, ...]) -> float:
+    """The piecewise linear function through `values` at `knots` (rising), at a place between the first and the last."""
+    right = min(max(bisect.bisect_right(knots, at), 1), len(knots) - 1)
+    low, high = knots[right - 1], knots[right]
+    return values[right - 1] + (values[right] - values[right - 1]) * (at - low) / (high - low)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.resources
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from core.devices.battery import Battery
-from core.devices.classes import DeviceProfile, Radio, ThrottleLevel
+from core.devices.classes import DeviceProfile, ThrottleLevel
 from core.devices.heat import Heat
+from core.devices.processor import Accelerator, Governor, OperatingPoint
+from core.devices.radio import Radio
 from core.links import Link
 
 EVIDENCE: Final = ("measured", "derived", "literature", "estimate")
@@ -51,26 +55,100 @@ def profiles() -> tuple[str, ...]:
 @functools.cache
 def profile(name: str) -> DeviceProfile:
     """The device class `name`. Raises `UnknownName`."""
-    entry = _entry("catalogue.yaml", "device", name)
+    return made(name, {})
+
+
+def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProfile:
+    """The device class `name` with some of its numbers replaced, by key, and `called` something else.
+
+    Raises `UnknownName` for the class or a key, and `ValueError` for values that no device can have.
+    """
+    entry = _class(name)
     value = {parameter.key: parameter.value for parameter in provenance(name)}
-    kinds = entry["radios"]
+    for key, number in own.items():
+        if key not in value:
+            raise UnknownName(f"number of {name}", key, value)
+        value[key] = number
+    points = _group(value, "operating_points")
     return DeviceProfile(
-        name=name,
-        description=entry["description"],
-        radios={
-            kind: Radio(value[f"radios.{kind}.send_j_per_byte"], value[f"radios.{kind}.receive_j_per_byte"])
-            for kind in kinds
-        },
-        battery=Battery(**_group(value, "battery")) if "battery" in entry else None,
+        name=called or name,
+        description=f"{entry['description']}, with own values" if called else entry["description"],
+        radios={kind: Radio(**_group(value, f"radios.{kind}")) for kind in entry["radios"]},
+        battery=_battery(value, tuple(entry["levels"])) if "battery" in entry else None,
         heat=Heat(**_group(value, "heat")) if "heat" in entry else None,
         throttle=tuple(ThrottleLevel(**_group(value, f"throttle.{level}")) for level in entry.get("throttle", {})),
+        governor=Governor(**_group(value, "governor")) if "governor" in entry else None,
+        operating_points=tuple(
+            OperatingPoint(points[f"{point}.speed"], points[f"{point}.power"])
+            for point in entry.get("operating_points", {})
+        ),
+        accelerator=Accelerator(**_group(value, "accelerator")) if "accelerator" in entry else None,
         **{key: number for key, number in value.items() if "." not in key},
+    )
+
+
+def _battery(value: Mapping[str, float], levels: tuple[float, ...]) -> Battery:
+    """The battery of a class: the curves of its cell, with the resistance of one of its own charge, and the pack's."""
+    own, of_cell = _group(value, "battery"), _group(value, "battery.cell")
+    ocv_v = tuple(of_cell[f"ocv_v.{level:g}"] for level in levels)
+    shares = ((b - a) * (v + w) / 2 for (a, b), (v, w) in zip(pairwise(levels), pairwise(ocv_v), strict=True))
+    charge_ah = own["energy_j"] / 3600.0 / math.fsum(shares)
+    ratio = of_cell["nominal_ah"] / charge_ah if charge_ah > 0.0 else 1.0
+    return Battery(
+        energy_j=own["energy_j"],
+        charge_w=own["charge_w"],
+        charge_efficiency=own["charge_efficiency"],
+        levels=levels,
+        ocv_v=ocv_v,
+        resistance_ohm=tuple(of_cell[f"resistance_ohm.{level:g}"] * ratio + own["pack_ohm"] for level in levels),
+        resistance_b_k=of_cell["resistance_b_k"],
+        charge_resistance_ratio=of_cell["charge_resistance_ratio"],
+        cutoff_v=own["cutoff_v"],
+        limit_v=of_cell["limit_v"],
+        end_a=of_cell["end_share"] * charge_ah,
     )
 
 
 def provenance(name: str) -> tuple[Parameter, ...]:
     """Every parameter of the device class `name`, with where it comes from. Raises `UnknownName`."""
-    return tuple(_parameters(_entry("catalogue.yaml", "device", name), f"catalogue.yaml: {name}"))
+    return tuple(_parameters(_class(name), f"catalogue.yaml: {name}"))
+
+
+@functools.cache
+def _class(name: str) -> dict[str, Any]:
+    """The entry of a device class, with what it extends, its cell and its radios in place."""
+    entry = _entry("catalogue.yaml", "device", name)
+    if "extends" in entry:
+        entry = _merged(_class(entry["extends"]), entry)
+    if "battery" in entry and isinstance(entry["battery"]["cell"], str):
+        cell = _entry("cells.yaml", "cell", entry["battery"]["cell"])
+        of_cell = {key: below for key, below in cell.items() if isinstance(below, dict) and "values" not in below}
+        for curve in ("ocv_v", "resistance_ohm"):
+            rest = {key: text for key, text in cell[curve].items() if key != "values"}
+            places = zip(cell["levels"], cell[curve]["values"], strict=True)
+            of_cell[curve] = {f"{level:g}": {"value": number, **rest} for level, number in places}
+        entry = {**entry, "battery": {**entry["battery"], "cell": of_cell}, "levels": cell["levels"]}
+    radios = {
+        kind: _entry("radios.yaml", "radio", radio) if isinstance(radio, str) else radio
+        for kind, radio in entry["radios"].items()
+    }
+    return {**entry, "radios": radios}
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, group by group; a number is replaced as a whole."""
+    found = dict(base)
+    for key, below in own.items():
+        before = found.get(key)
+        group = isinstance(below, dict) and "value" not in below and isinstance(before, dict)
+        found[key] = _merged(before, below) if group and isinstance(before, dict) else below
+    return found
+
+
+def radio(name: str) -> Radio:
+    """The radio `name` of radios.yaml. Raises `UnknownName`."""
+    found = _parameters(_entry("radios.yaml", "radio", name), f"radios.yaml: {name}")
+    return Radio(**{parameter.key: parameter.value for parameter in found})
 
 
 def links() -> tuple[str, ...]:
@@ -92,6 +170,7 @@ def link(name: str) -> Link:
         loss=value["loss"],
         metered=entry["metered"],
         translated=entry.get("translated", False),
+        radio=entry.get("radio", ""),
     )
 
 

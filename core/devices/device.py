@@ -6,9 +6,10 @@ timers that were due, each at its own time; what they brought is returned with t
 that returns none, at the next `on_timer`, which is then due at once.
 
 The energy of radio bytes is conserved exactly; it is its moment that is late, by at most one parcel and the transfer
-that exceeds it. A parcel, `radio_parcel_bytes` in each direction, is 1e-5 of the battery (1 J on a device without
-one). A battery that runs out within such a lump goes below zero by the rest of it, is empty from then on, and has
-that much more to charge.
+that exceeds it. A parcel, `radio_parcel_bytes` in each direction, is 1e-5 of the battery (1 J on a device without one).
+So is that of the radio's tail, by at most 1e-4 of the battery (10 J) while bytes move, and until the next event after.
+A battery that runs out within such a lump goes below zero by the rest of it, is empty from then on, and has that much
+more to charge.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from core.devices.body import COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, Body
+from core.devices import ageing
+from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Body
 from core.devices.classes import DeviceProfile
 from core.devices.effects import (
     BatteryEmpty,
@@ -25,6 +27,7 @@ from core.devices.effects import (
     Effect,
     JobDone,
     JobLost,
+    Overheated,
     PoweredOn,
     ThrottleChanged,
 )
@@ -36,18 +39,26 @@ _COLUMNS: Final = (
     "_battery_j",
     "_case_c",
     "_idle_j",
+    "_loss_j",
     "_mains_j",
     "_processor_j",
     "_receive_j",
+    "_screen_j",
     "_send_j",
     "_soc_c",
     "_stored_j",
+    "_stress",
+    "_tail_j",
     "_taken_j",
+    "radio_settle_s",
+    "radio_until_s",
     "sent_bytes",
     "received_bytes",
 )
 #: Numbers in the row of a resting device.
 ROW_LENGTH: Final = len(_COLUMNS) + 1
+#: Makes whole degrees above absolute zero of those of the resistance, for the row.
+_OHM_OFFSET: Final = 274
 
 
 class DeviceOff(RuntimeError):
@@ -69,11 +80,21 @@ class _Job:
         self.joules = 0.0
 
 
+def _ladder(step: int, celsius: float, enter_c: Sequence[float], leave_c: Sequence[float]) -> int:
+    """The step of a ladder of thresholds with hysteresis that a temperature leads to."""
+    while step < len(enter_c) and celsius >= enter_c[step]:
+        step += 1
+    while step > 0 and celsius <= leave_c[step - 1]:
+        step -= 1
+    return step
+
+
 class Device(Body):
     """One device of a class. `speed` is its speed over that of the class.
 
-    A world adds to `sent_bytes` and `received_bytes` directly and calls `settle` when one of them has reached
-    `radio_parcel_bytes`. After every other call it asks `next_timer` again and arranges for `on_timer`.
+    A world counts bytes with `moved`, or does what that does itself, and calls `settle` when it says so. After every
+    other call it asks `next_timer` again and arranges for `on_timer`. `up_bytes_per_s` and `down_bytes_per_s` are the
+    rates of its access link, `battery_loss` is the share of its battery's capacity that is gone at the start.
     """
 
     __slots__ = ("_effects", "_job", "_queue", "_timer_kind", "_timer_s")
@@ -88,8 +109,12 @@ class Device(Body):
         charging: bool = False,
         ambient_c: float = 25.0,
         speed: float = 1.0,
+        up_bytes_per_s: float = math.inf,
+        down_bytes_per_s: float = math.inf,
+        battery_loss: float = 0.0,
     ) -> None:
-        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed)
+        rates = up_bytes_per_s, down_bytes_per_s
+        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed, rates, battery_loss)
         self._job: _Job | None = None
         self._queue: list[tuple[int, Work, float]] | None = None
         self._effects: list[Effect] | None = None
@@ -110,16 +135,13 @@ class Device(Body):
         """Rebase to `now`, with the energy of the bytes counted so far."""
         self._advance(now)
 
-    def switch_radio(self, now: float, link_kind: str) -> None:
-        """Use another radio from `now` on; what was counted before is energy of the one before. Raises `ValueError`."""
-        radio = self.profile.radios.get(link_kind)
-        if radio is None:
-            accepted = ", ".join(self.profile.radios)
-            raise ValueError(f"device {self.profile.name!r} has no radio of kind {link_kind!r}; it has: {accepted}")
+    def switch_radio(self, now: float, link_kind: str, rates_bytes_per_s: tuple[float, float]) -> None:
+        """Use another radio from `now` on, at these rates up and down.
+
+        What was counted before is energy of the one before, whose tail ends. Raises `ValueError`.
+        """
         self._advance(now)
-        self.link_kind = link_kind
-        self.radio_parcel_bytes = self.profile.parcel_bytes[link_kind]
-        self._radio = radio
+        self._use_radio(link_kind, rates_bytes_per_s)
 
     def submit(self, now: float, job: int, work: Work) -> None:
         """Queue a job; jobs run one at a time, in order. Raises `DeviceOff`, and `ValueError` for work of no time."""
@@ -154,6 +176,13 @@ class Device(Body):
             raise ValueError(f"a device of class {self.profile.name!r} has no battery to charge")
         self._advance(now)
         self.charging = charging
+        self._wear()
+        self._timer_kind = None
+
+    def set_screen(self, now: float, on: bool) -> None:
+        """Turn the screen, or what else its user has running, on or off."""
+        self._advance(now)
+        self._screen = on
         self._timer_kind = None
 
     def slow_down(self, now: float, share: float) -> None:
@@ -179,8 +208,7 @@ class Device(Body):
         self._advance(now)
         self._held_off = False
         self._timer_kind = None
-        if not self.on and self._stored_j >= self._power_on_j():
-            self._turn_on()
+        self._turn_on_if_it_can()
         return self._take()
 
     @property
@@ -190,7 +218,10 @@ class Device(Body):
 
     def to_row(self) -> list[float]:
         """The state of a resting device as `ROW_LENGTH` numbers, exact in float64."""
-        flags = self._level | self.on << 8 | self.charging << 9 | self._held_off << 10
+        flags = self._level | self._severity << 8
+        for place, flag in enumerate((self.on, self.charging, self._held_off, self._hot, self._screen)):
+            flags |= flag << (16 + place)
+        flags |= ageing.steps(1.0 - self._fade) << 24 | (int(self._ohm_c) + _OHM_OFFSET) << 36
         return [*(float(getattr(self, name)) for name in _COLUMNS), float(flags)]
 
     def from_row(self, row: Sequence[float]) -> None:
@@ -199,8 +230,14 @@ class Device(Body):
             setattr(self, name, value)
         self.sent_bytes, self.received_bytes = int(self.sent_bytes), int(self.received_bytes)
         flags = int(row[-1])
-        self._level = flags & 0xFF
-        self.on, self.charging, self._held_off = bool(flags >> 8 & 1), bool(flags >> 9 & 1), bool(flags >> 10 & 1)
+        self._level, self._severity = flags & 0xFF, flags >> 8 & 0xFF
+        self.on, self.charging, self._held_off, self._hot, self._screen = (
+            bool(flags >> place & 1) for place in range(16, 21)
+        )
+        self._fade = 1.0 - (flags >> 24 & 0xFFF) * ageing.STEP
+        self._ohm_c = float((flags >> 36) - _OHM_OFFSET)
+        self._set_factor()
+        self._set_limit()
         self._timer_kind = None
 
     def _advance(self, now: float) -> None:
@@ -234,57 +271,74 @@ class Device(Body):
             first, kind = job.since_s + job.left_s / self._pace(), JOB
         wait, event = self._battery_wait_s()
         first, kind = min((first, kind), (self._at_s + wait, event))
-        if self.profile.throttle:
-            wait, event = self._throttle_wait_s(max(first - self._at_s, 0.0))
+        if self.profile.heat is not None:
+            first, kind = min((first, kind), (self._at_s + self._refresh_wait_s(), REFRESH))
+            wait, event = self._heat_wait_s(max(first - self._at_s, 0.0))
             first, kind = min((first, kind), (self._at_s + wait, event))
         return first, kind
 
     def _fire(self, kind: int | None) -> None:
         """Do what a timer of this kind says; what it waited for is set to have happened, whatever the rounding."""
-        profile, battery = self.profile, self.profile.battery
+        battery = self.profile.battery
         if kind == JOB and self._job is not None:
             job = self._job
             rest_s = job.left_s / self._pace()
-            joules = job.joules + profile.level_processor_w[self._level] * rest_s
+            joules = job.joules + self._limit[1] * rest_s
             self._emit(JobDone(job.number, job.started_s, job.spent_s + rest_s, joules, job.work))
             self._start_next()
         elif kind == HOTTER:
-            self._case_c = max(self._case_c, profile.enter_c[self._level])
-            level = self._level + 1
-            while level < len(profile.enter_c) and self._case_c >= profile.enter_c[level]:
-                level += 1
-            self._throttle_to(level)
+            self._case_c = max(self._case_c, self._bounds_c()[1])
+            self._temperature_changed()
         elif kind == COOLER:
-            self._case_c = min(self._case_c, profile.leave_c[self._level - 1])
-            level = self._level - 1
-            while level > 0 and self._case_c <= profile.leave_c[level - 1]:
-                level -= 1
-            self._throttle_to(level)
+            self._case_c = min(self._case_c, self._bounds_c()[0])
+            self._temperature_changed()
         elif kind == POWER_ON:
             self._stored_j = max(self._stored_j, self._power_on_j())
             self._turn_on()
         elif kind == FULL and battery is not None:
-            self._stored_j = battery.energy_j
+            self._stored_j = max(self._stored_j, battery.full_j(self._factor) * self._fade)
             self._emit(BatteryFull())
         elif kind == EMPTY:
-            self._stored_j = min(self._stored_j, 0.0)
             self._emit(BatteryEmpty())
             self._turn_off("battery_empty")
 
     # What happens at an event.
 
-    def _throttle_to(self, level: int) -> None:
+    def _temperature_changed(self) -> None:
+        """Find the resistance's temperature, the governor's step and the severity that fit the case's temperature."""
+        profile, case_c = self.profile, self._case_c
+        if abs(case_c - self._ohm_c) >= BAND_K:
+            self._ohm_c = float(round(case_c))
+            self._set_factor()
+        level = _ladder(self._level, case_c, profile.governor_enter_c, profile.governor_leave_c)
+        severity = _ladder(self._severity, case_c, profile.enter_c, profile.leave_c)
+        if (level, severity) == (self._level, self._severity):
+            return
         if self._job is not None:
             self._run_to_now(self._job)
-        self._level = level
-        self._emit(ThrottleChanged(level, self.profile.level_speeds[level]))
+        before = self._severity, self._limit
+        self._level, self._severity = level, severity
+        self._set_limit()
+        if (severity, self._limit) != before:
+            self._emit(ThrottleChanged(severity, self._limit[0]))
+        if self._limit[1] == 0.0 and profile.dynamic_w > 0.0 and self.on:
+            self._hot = True
+            self._emit(Overheated())
+            self._turn_off("overheated")
+        elif severity == 0 and self._hot:
+            self._hot = False
+            self._turn_on_if_it_can()
+
+    def _turn_on_if_it_can(self) -> None:
+        if not (self.on or self._held_off or self._hot) and self._stored_j >= self._power_on_j():
+            self._turn_on()
 
     def _run_to_now(self, job: _Job) -> None:
         """Book the running job's progress at the present speed."""
         seconds = self._at_s - job.since_s
         job.left_s = max(job.left_s - seconds * self._pace(), 0.0)
         job.spent_s += seconds
-        job.joules += self.profile.level_processor_w[self._level] * seconds
+        job.joules += self._limit[1] * seconds
         job.since_s = self._at_s
 
     def _start(self, number: int, work: Work, seconds: float) -> None:
@@ -313,6 +367,8 @@ class Device(Body):
             self._emit(JobLost(number, None, 0.0, 0.0, work, reason))
         self._queue = None
         self.on = False
+        if self.radio_until_s < math.inf:
+            self.radio_until_s = -math.inf
         self._timer_kind = None
 
     def _turn_on(self) -> None:

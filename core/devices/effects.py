@@ -18,7 +18,10 @@ class JobDone(msgspec.Struct, frozen=True):
 
 
 class JobLost(msgspec.Struct, frozen=True):
-    """A job will not be done. `reason`: crash, battery_empty, cancelled. `started_s` is None if it still queued."""
+    """A job will not be done. `reason`: crash, battery_empty, overheated, cancelled.
+
+    `started_s` is None if it still queued.
+    """
 
     job: int
     started_s: float | None
@@ -29,7 +32,11 @@ class JobLost(msgspec.Struct, frozen=True):
 
 
 class BatteryEmpty(msgspec.Struct, frozen=True):
-    """The battery ran out without a charger: the device is off."""
+    """The battery cannot feed the device any more, and there is no charger: it is off."""
+
+
+class Overheated(msgspec.Struct, frozen=True):
+    """The case is so hot that the device is off, until it has cooled."""
 
 
 class BatteryFull(msgspec.Struct, frozen=True):
@@ -37,9 +44,9 @@ class BatteryFull(msgspec.Struct, frozen=True):
 
 
 class ThrottleChanged(msgspec.Struct, frozen=True):
-    """The throttle level is now `level` (0: none), the speed `speed` of the full one."""
+    """The severity is now `severity` (0: none), the speed `speed` of the full one."""
 
-    level: int
+    severity: int
     speed: float
 
 
@@ -47,7 +54,7 @@ class PoweredOn(msgspec.Struct, frozen=True):
     """The device is on again."""
 
 
-Effect = JobDone | JobLost | BatteryEmpty | BatteryFull | ThrottleChanged | PoweredOn
+Effect = JobDone | JobLost | BatteryEmpty | Overheated | BatteryFull | ThrottleChanged | PoweredOn
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -55,7 +62,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     `battery_level` is the share of charge left (None on mains); `soc_temperature_c` is None unless heat has two nodes,
     `case_temperature_c` unless it has any. `speed` is the share of the full speed that throttling and faults leave;
-    `charging` says whether it is on external power; `load` is the share of the processor in use.
+    `charging` says whether it is on external power; `load` is the share of the processor in use; `severity` is
+    Android's thermal status, or the level of the class's own thresholds (0: none).
     """
 
     battery_level: float | None
@@ -65,3 +73,4 @@ class Reading(msgspec.Struct, frozen=True):
     charging: bool
     on: bool
     load: float
+    severity: int = 0

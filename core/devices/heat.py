@@ -82,6 +82,21 @@ class Heat:
         soc_off = (slow_part * (self._slow + self._drain) + fast_part * (self._fast + self._drain)) / self._couple
         return soc_end + soc_off, case_end + slow_part + fast_part
 
+    def mean_case_c(
+        self,
+        before: tuple[float, float],
+        after: tuple[float, float],
+        soc_w: float,
+        case_w: float,
+        ambient_c: float,
+        seconds: float,
+    ) -> float:
+        """Mean of the case's temperature over `seconds` of constant powers, from the energy that went to the air."""
+        stored_j = self.case_capacity_j_per_k * (after[1] - before[1])
+        if self.soc_capacity_j_per_k is not None:
+            stored_j += self.soc_capacity_j_per_k * (after[0] - before[0])
+        return ambient_c + self.case_to_air_k_per_w * (soc_w + case_w - stored_j / seconds)
+
     def crossing_s(
         self,
         soc_c: float,
@@ -98,6 +113,12 @@ class Heat:
         end = case_end - target_c
         if start == 0.0:
             return 0.0
+        # The distances to the steady state stay between their extremes and 0 (the matrix is a cooperative one).
+        if start > 0.0:
+            if end + min(case_c - case_end, soc_c - soc_end, 0.0) > 0.0:
+                return NEVER
+        elif end + max(case_c - case_end, soc_c - soc_end, 0.0) < 0.0:
+            return NEVER
         if self._couple == 0.0:
             if start * end >= 0.0:
                 return NEVER

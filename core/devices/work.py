@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
+
+Purpose = Literal["training", "inference"]
+#: What a computation may be for; a device's energy is told apart by it.
+PURPOSES: Final[tuple[Purpose, ...]] = ("training", "inference")
 
 
 class Work(NamedTuple):
@@ -11,3 +15,4 @@ class Work(NamedTuple):
     flops: float
     bytes: float
     steps: int
+    purpose: Purpose = "training"

@@ -21,7 +21,7 @@ import optax
 from core.compute import Function, Shard
 from core.compute.cost import Cost, one_step
 from core.compute.function import INT, KEY, Arrays, PayloadKind, ShardKind, outputs_of, payload_kind, shard_kind
-from core.devices import Work
+from core.devices import Purpose, Work
 from core.learning.local import Optimizer, evaluation, forward_cost
 from core.models import Model
 from core.wire import Payload, Spec
@@ -190,7 +190,7 @@ def draw(model: Model, key: jax.Array) -> dict[str, jax.Array]:
 Pass: TypeAlias = tuple[Callable[[ShardKind], Cost], int | None]
 
 
-def passes(batch_size: int, *parts: Pass) -> Callable[..., Work]:
+def passes(batch_size: int, *parts: Pass, purpose: Purpose = "training") -> Callable[..., Work]:
     """A `Function.work` for jobs over a shard: its steps are the batches gone through, a partial one costs a full
     one."""
     costs = [(functools.cache(cost), times) for cost, times in parts]
@@ -203,12 +203,12 @@ def passes(batch_size: int, *parts: Pass) -> Callable[..., Work]:
         # Behind the shard of a training stand the epochs.
         made = [(cost(kind), arguments[position + 1] if times is None else times) for cost, times in costs]
         if len(made) == 1:
-            return Work(*made[0][0], made[0][1] * batches)
+            return Work(*made[0][0], made[0][1] * batches, purpose)
         rounds = sum(times for _, times in made)
         each = max(rounds, 1)
         flops = sum(cost.flops * times for cost, times in made) / each
         moved = sum(cost.bytes * times for cost, times in made) / each
-        return Work(flops, moved, rounds * batches)
+        return Work(flops, moved, rounds * batches, purpose)
 
     return work
 
@@ -237,7 +237,12 @@ def server_step(name: str, fn: Callable[..., dict[str, Any]], hyper: Hashable) -
 def evaluate_function(name: str, model: Model, batch_size: int) -> Function:
     """The evaluation of a model on a shard; its reference step is the forward pass of one minibatch."""
     cost: Pass = (functools.partial(forward_cost, model, batch_size), 1)
-    return Function(f"{name}.evaluate", evaluation(model, batch_size), (model, batch_size), passes(batch_size, cost))
+    return Function(
+        f"{name}.evaluate",
+        evaluation(model, batch_size),
+        (model, batch_size),
+        passes(batch_size, cost, purpose="inference"),
+    )
 
 
 def sgd(optimizer: str, momentum: float) -> Optimizer:

@@ -189,7 +189,8 @@ class JobRow(Row, frozen=True, kw_only=True):
     flops: Annotated[float, Meta(description="Floating-point operations of the reference steps.")]
     steps: Annotated[int, Meta(description="Steps of the reference.")]
     joules: Annotated[float, Meta(description="Energy of the processor above idle, J.")]
-    outcome: Annotated[str, Meta(description="done, cancelled, crash or battery_empty.")]
+    outcome: Annotated[str, Meta(description="done, cancelled, crash, battery_empty or overheated.")]
+    purpose: Annotated[str, Meta(description="What it was for: training or inference.")] = "training"
 
 
 class DeviceRow(Row, frozen=True, kw_only=True):
@@ -200,8 +201,8 @@ class DeviceRow(Row, frozen=True, kw_only=True):
         str,
         Meta(
             description="start, job_start, job_end, throttle, charging, on_battery, battery_full, battery_empty, "
-            "link_down, link_up, handover, crash, battery_pulled, restart, end; and the name of any other fault when "
-            "it begins, with _end when it ends."
+            "overheated, link_down, link_up, handover, crash, battery_pulled, restart, end; and the name of any other "
+            "fault when it begins, with _end when it ends."
         ),
     ]
     battery_level: Annotated[float | None, Meta(description="Charge, 0 to 1; null without a battery.")]
@@ -218,8 +219,9 @@ class EnergyRow(Row, frozen=True, kw_only=True):
     component: Annotated[
         str,
         Meta(
-            description="idle, processor, radio_send, radio_receive (what drew it); battery, mains (where it came "
-            "from); charger_loss, stored (what charging lost and put into the battery)."
+            description="idle, processor, accelerator, screen, radio_send, radio_receive, radio_tail (what drew it); "
+            "battery, mains (where it came from); battery_loss (heat of the battery's resistance); "
+            "charger_loss, stored (what the charger lost and put into the battery)."
         ),
     ]
     joules: Annotated[float, Meta(description="Energy, J.")]

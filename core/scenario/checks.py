@@ -119,6 +119,28 @@ def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
         yield Finding((*path, "link"), f"one of {listed(tuple(fitting))}", hint)
 
 
+def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """The battery, when full, feeds the device's full load in the cold that the group starts in."""
+    from core.scenario.schema import Group
+
+    if not isinstance(station, Group):
+        return
+    try:
+        profile = resolve.profile(s, station.device)
+    except ValueError:
+        return
+    battery = profile.battery
+    if battery is None:
+        return
+    load_w = profile.idle_w + profile.dynamic_w
+    if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, battery.resistance_factor(station.ambient)) == 0.0:
+        yield Finding(
+            (*path, "ambient"),
+            f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:g} W",
+            "in this cold its resistance is too large, even when it is full",
+        )
+
+
 def _within_reach(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
     """A delay is known between its region and the coordinator's."""
     if s.network.topology is not None:
@@ -207,7 +229,12 @@ def _own_profiles(s: Scenario) -> Iterator[Finding]:
             if base not in catalogue.profiles():
                 yield from unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
                 continue
-            resolve.profile(s, name)
+            known = tuple(parameter.key for parameter in catalogue.provenance(base))
+            wrong = [key for key in spec.numbers if key not in known]
+            for key in wrong:
+                yield from unknown(("profiles", name, "numbers", key), key, f"the key of a number of {base}", known)
+            if not wrong:
+                resolve.profile(s, name)
         except Unreadable:
             continue
         except ValueError as error:
@@ -373,7 +400,7 @@ def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
         yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
 
 
-_STATION_CHECKS: Final = (_device, _link, _region, _radio, _within_reach)
+_STATION_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _within_reach)
 _CHECKS: Final = (
     _own_names,
     _own_links,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -48,23 +47,18 @@ def profile(scenario: Scenario, name: str) -> DeviceProfile:
     own = scenario.profiles.get(name)
     if own is None:
         return catalogue.profile(name)
-    base = catalogue.profile(own.base)
-    battery = base.battery
-    if own.battery is not None:
-        if battery is None:
-            raise ValueError(f"{own.base} has no battery")
-        battery = dataclasses.replace(battery, energy_j=own.battery)
-    return dataclasses.replace(
-        base,
-        name=name,
-        description=f"{base.description}, with own values",
-        train_flops_per_s=_given(own.train_speed, base.train_flops_per_s),
-        step_overhead_s=_given(own.step_overhead, base.step_overhead_s),
-        memory_bytes_per_s=_given(own.memory_speed, base.memory_bytes_per_s),
-        idle_w=_given(own.idle_power, base.idle_w),
-        max_w=_given(own.max_power, base.max_w),
-        battery=battery,
-    )
+    given = {
+        "train_flops_per_s": own.train_speed,
+        "step_overhead_s": own.step_overhead,
+        "memory_bytes_per_s": own.memory_speed,
+        "idle_w": own.idle_power,
+        "max_w": own.max_power,
+        "battery.energy_j": own.battery,
+    }
+    if own.battery is not None and catalogue.profile(own.base).battery is None:
+        raise ValueError(f"{own.base} has no battery")
+    numbers = {key: value for key, value in given.items() if value is not None}
+    return catalogue.made(own.base, {**numbers, **own.numbers}, called=name)
 
 
 def _given(own: float | None, default: float) -> float:

@@ -304,6 +304,10 @@ class LinkSpec(Section):
     handovers: tuple[HandoverSpec, ...] = Field((), description="Other links that the device changes to, by time.")
 
 
+#: Where a number of a class of devices stands, such as heat.case_to_air_k_per_w.
+NumberKey: TypeAlias = Annotated[str, Text("a key such as battery.pack_ohm", r"[a-z0-9_.]{1,80}")]
+
+
 class ProfileSpec(Section):
     """An own class of devices: one of the catalogue with some values replaced; null leaves the catalogue's."""
 
@@ -314,6 +318,11 @@ class ProfileSpec(Section):
     idle_power: Watts | None = Field(None, description="Power when idle, W.")
     max_power: Watts | None = Field(None, description="Power at full load, idle included, W.")
     battery: Joules | None = Field(None, description="Energy of the full battery, J; only if the base has one.")
+    numbers: dict[NumberKey, Annotated[float, Number(-1e18, 1e18)]] = Field(
+        default_factory=dict,
+        description="Any other numbers of the base, by the key under which `aivsim show device BASE` has them, such as "
+        "battery.pack_ohm; they stand over those above.",
+    )
 
 
 class TransportSpec(Section):

@@ -380,9 +380,7 @@ class RoutedNode(Node):
         """The device is on its next link."""
         link = self.link_at(self.env._now)
         self.latency_s = link.latency_s
-        self.device.switch_radio(self.env._now, link.kind)
-        self.take_counts()
-        self.parcel_bytes = self._device.radio_parcel_bytes
+        self.use_radio(link)
         self.arm()
         self.note("handover")
 

@@ -49,9 +49,16 @@ def manifest(**changes: object) -> Manifest:
     return Manifest(**(values | changes))  # type: ignore[arg-type]
 
 
-def job(started_s: float, seconds: float, joules: float, outcome: str = "done") -> JobRow:
+def job(started_s: float, seconds: float, joules: float, outcome: str = "done", purpose: str = "training") -> JobRow:
     return JobRow(
-        function="f", started_s=started_s, seconds=seconds, flops=1.0, steps=1, joules=joules, outcome=outcome
+        function="f",
+        started_s=started_s,
+        seconds=seconds,
+        flops=1.0,
+        steps=1,
+        joules=joules,
+        outcome=outcome,
+        purpose=purpose,
     )
 
 
@@ -91,7 +98,7 @@ def study(tmp_path: Path) -> Study:
             event = ParticipationRow(round=1 + int(began // 20), client=name, event="selected")
             writer.row(began, "coordinator", event)
     writer.row(10.0, "a", job(2.0, 8.0, 80.0))
-    writer.row(6.0, "b", job(2.0, 4.0, 20.0))
+    writer.row(6.0, "b", job(2.0, 4.0, 20.0, purpose="inference"))
     writer.message(6.0, 8.0, "b", "coordinator", Take, 3000)
     writer.message(10.0, 20.0, "a", "coordinator", Take, 1000)
     writer.row(8.0, "coordinator", ParticipationRow(round=1, client="b", event="accepted"))
@@ -169,12 +176,23 @@ def test_a_model_counts_from_the_end_of_its_round(study: Study) -> None:
 def test_energy_by_draw(study: Study) -> None:
     assert study.drawn_j(["a", "b"]) == {
         "processor": 200.0,
+        "accelerator": 0.0,
         "radio_send": 40.0,
         "radio_receive": 0.0,
+        "radio_tail": 0.0,
+        "screen": 0.0,
         "idle": 80.0,
+        "battery_loss": 0.0,
         "charger_loss": 0.0,
     }
     assert sum(study.drawn_j().values()) == 720.0
+
+
+def test_energy_by_purpose(study: Study) -> None:
+    """The jobs' joules are for what they were; what the processor took beside is of jobs that never ended."""
+    found = study.purposes_j(["a", "b"])
+    assert found == {"training": 180.0, "inference": 20.0, "unfinished": 0.0, "protocol": 40.0, "idle": 80.0}
+    assert sum(study.purposes_j().values()) == study.total_j()
 
 
 def test_joules_over_time_follow_jobs_bytes_and_the_clock(study: Study) -> None:

@@ -33,7 +33,7 @@ PLUGGED = DeviceProfile(
     max_w=3.0,
     radios={"wifi": Radio(2.0**-10, 2.0**-11)},
 )
-BATTERY = Battery(energy_j=1000.0, charge_w=10.0, charge_efficiency=0.5, empty_v=3.0, full_v=4.0)
+BATTERY = Battery(energy_j=1000.0, charge_w=10.0, charge_efficiency=0.5, ocv_v=(3.0, 4.0))
 PORTABLE = dataclasses.replace(PLUGGED, name="portable", description="on a battery", battery=BATTERY)
 
 

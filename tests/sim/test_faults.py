@@ -726,7 +726,7 @@ def test_no_joule_is_lost_over_a_whole_run(faults: list[Fault], low: float, high
     for name, level in (("warm", low), ("full", high), ("plugged", None)):
         spent = energy(outcome, name)
         assert all(joules >= 0.0 for joules in spent.values())
-        draws = sum(spent[part] for part in ("idle", "processor", "radio_send", "radio_receive"))
+        draws = sum(spent[part] for part in ("idle", "processor", "radio_send", "radio_receive", "radio_tail"))
         assert draws == pytest.approx(spent["battery"] + spent["mains"], rel=1e-9, abs=1e-9)
         rows = [row for _, actor, row in outcome.records.rows if actor == name and isinstance(row, DeviceRow)]
         if level is None:

@@ -449,7 +449,7 @@ def joules(outcome: Outcome, actor: str) -> dict[str, float]:
     }
 
 
-SEND_J, RECEIVE_J = PLUGGED.radios["wifi"]
+SEND_J, RECEIVE_J = PLUGGED.radios["wifi"].byte_j(inf, inf)
 
 
 @pytest.mark.parametrize("profile", [PLUGGED, PORTABLE], ids=["mains", "battery"])

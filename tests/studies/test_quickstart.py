@@ -82,7 +82,10 @@ def test_energy_is_conserved(simulated: Run) -> None:
     table = simulated.table("energy").to_pylist()
     for actor in {row["actor"] for row in table}:
         joules = {row["component"]: row["joules"] for row in table if row["actor"] == actor}
-        drawn = sum(joules[c] for c in ("idle", "processor", "radio_send", "radio_receive"))
+        drawn = sum(
+            joules[c]
+            for c in ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
+        )
         assert drawn == pytest.approx(joules["battery"] + joules["mains"], rel=1e-12)
         assert drawn > 0
 

@@ -9,7 +9,7 @@ import pytest
 
 import aivsim
 from analysis.tables import Run
-from core.devices import profile
+from core.devices import link, profile
 
 
 def check_rounds(run: Run) -> None:
@@ -32,7 +32,10 @@ def check_energy(run: Run) -> None:
     for row in run.table("jobs").to_pylist():
         jobs[row["actor"]] += row["joules"]
     for actor, found in joules.items():
-        drawn = sum(found[c] for c in ("idle", "processor", "radio_send", "radio_receive"))
+        drawn = sum(
+            found[c]
+            for c in ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
+        )
         assert drawn == pytest.approx(found["battery"] + found["mains"], rel=1e-9), actor
         assert found["processor"] == pytest.approx(jobs[actor], rel=1e-9, abs=1e-9), actor
 
@@ -81,7 +84,7 @@ def test_campus(tmp_path: Path) -> None:
 
 
 def test_radio_joules_are_those_of_the_bytes(tmp_path: Path) -> None:
-    """Where nothing is lost: the bytes of the frames times the J/byte of the device's radio."""
+    """Where nothing is lost: the bytes of the frames times the J/byte of the device's radio at its link's rates."""
     run = aivsim.run("quickstart", settings=["training.rounds=3"], out=tmp_path / "run", report=False)
     sent: Counter[str] = Counter()
     received: Counter[str] = Counter()
@@ -91,7 +94,10 @@ def test_radio_joules_are_those_of_the_bytes(tmp_path: Path) -> None:
     kinds = {"wifi_home": "wifi", "lte_good": "cellular", "nr_nsa_low": "cellular", "fixed_world": "ethernet"}
     energy = {(row["actor"], row["component"]): row["joules"] for row in run.table("energy").to_pylist()}
     for row in run.table("placements").to_pylist():
+        access = link(row["link"])
         radio = profile(row["profile"]).radios[kinds.get(row["link"], "ethernet")]
+        goodput = 1.0 - access.loss
+        send_j, receive_j = radio.byte_j(access.up_bytes_per_s * goodput, access.down_bytes_per_s * goodput)
         actor = row["actor"]
-        assert energy[actor, "radio_send"] == pytest.approx(sent[actor] * radio.send_j_per_byte, rel=1e-9)
-        assert energy[actor, "radio_receive"] == pytest.approx(received[actor] * radio.receive_j_per_byte, rel=1e-9)
+        assert energy[actor, "radio_send"] == pytest.approx(sent[actor] * send_j, rel=1e-9)
+        assert energy[actor, "radio_receive"] == pytest.approx(received[actor] * receive_j, rel=1e-9)

@@ -1,0 +1,55 @@
+"""`aivsim oracles`: the models against what can be known of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from aivsim import show
+from aivsim.errors import Failed, InputWrong
+
+#: Where data sets of references are, if not said otherwise.
+DATA_VARIABLE: Final = "AIVSIM_SHARED_DATA"
+
+
+def oracles_command(topic: str, *, out: Path | None, data: Path | None) -> None:
+    """Make all checks of a topic, print them, and write the page if asked. Raises `InputWrong` and `Failed`."""
+    from analysis import oracles
+    from analysis.oracles.page import difference_of, text_of, tolerance_of, write_page
+
+    if topic not in oracles.topics():
+        raise InputWrong(f"there is no topic {topic!r}: known are {', '.join(oracles.topics())}")
+    data = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    if data is not None and not data.is_dir():
+        raise InputWrong(f"{data} is no folder of data")
+    outcomes = oracles.run(topic, data)
+    made = failed = 0
+    for outcome in outcomes:
+        show.heading(outcome.section.title)
+        if outcome.findings is None:
+            click.echo(f"left out: there is no {', '.join(outcome.missing)} (--data DIR or {DATA_VARIABLE})")
+            continue
+        rows = []
+        for check in outcome.findings.checks:
+            made += 1
+            failed += not check.passed
+            mark = "pass" if check.passed else "FAIL"
+            numbers = (text_of(check.value), text_of(check.reference), difference_of(check), tolerance_of(check))
+            rows.append((mark, check.name, check.statement, *numbers, check.unit, check.source))
+        heads = ("", "check", "what", "ours", "reference", "difference", "tolerance", "unit", "source")
+        show.table(heads, rows, right=(3, 4, 5, 6))
+        if outcome.findings.rows:
+            click.echo()
+            show.table(outcome.findings.heads, outcome.findings.rows, right=range(2, len(outcome.findings.heads)))
+    left_out = sum(outcome.findings is None for outcome in outcomes)
+    click.echo(f"\n{made} checks, {failed} failed; {left_out} of {len(outcomes)} sections left out for want of data")
+    if out is not None:
+        try:
+            click.echo(str(write_page(topic, outcomes, out)))
+        except OSError as error:
+            raise InputWrong(f"cannot write into {out}: {error.strerror}") from None
+    if failed:
+        raise Failed(f"{failed} of {made} checks failed")
