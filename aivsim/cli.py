@@ -127,6 +127,25 @@ def check(scenario: str, seed: int | None, settings: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.argument("scenario")
+@click.option("--repeats", type=click.IntRange(1, 1000), default=5, show_default=True, help="Measurements of each.")
+@_settings
+def tune(scenario: str, repeats: int, seed: int | None, settings: tuple[str, ...]) -> None:
+    """Measure which layout trains a scenario's clients fastest here, and keep it for `numerics.layout: tuned`."""
+    from aivsim.scenarios import loaded
+
+    found = loaded(scenario, settings, seed)
+    from aivsim.errors import InputWrong
+    from aivsim.runs import CannotBegin
+    from aivsim.tune import tune_command
+
+    try:
+        tune_command(found, repeats)
+    except CannotBegin as error:
+        raise InputWrong(str(error)) from None
+
+
+@cli.command()
 @click.argument("file", type=_DIRECTORY)
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
 def new(file: Path, force: bool) -> None:

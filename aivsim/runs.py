@@ -78,6 +78,7 @@ def run(
 
     path = find(os.fspath(scenario), scenario_directories()).resolve()
     found = load(path, settings, seed=seed, directories=scenario_directories())
+    found = _with_layout(found)
     directory = Path(out) if out is not None else _free_directory(found.name)
     shown = display(found, world, quiet=quiet)
     with shown:
@@ -91,6 +92,16 @@ def run(
             shown.phase("writing the report")
             write_report(directory)
     return Run(directory)
+
+
+def _with_layout(scenario: Scenario) -> Scenario:
+    """The scenario with the layout that was tuned for it, if it asks for that. Raises `CannotBegin`."""
+    if scenario.numerics.layout != "tuned":
+        return scenario
+    from aivsim.tune import tuned_layout
+
+    layout = tuned_layout(_build(scenario, "sim"))
+    return scenario.model_copy(update={"numerics": scenario.numerics.model_copy(update={"layout": layout})})
 
 
 def resume(directory: str | os.PathLike[str], *, quiet: bool = True, report: bool = True) -> Run:

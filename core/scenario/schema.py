@@ -478,11 +478,14 @@ class Numerics(Section):
     )
     layout: Annotated[
         str,
-        Text("scan, vmap:WIDTH such as vmap:8, or scan/vmap:WIDTH", r"scan|(scan/)?vmap:[1-9][0-9]{0,3}"),
+        Text(
+            "scan, vmap:WIDTH such as vmap:8, scan/vmap:WIDTH, or tuned",
+            r"scan|(scan/)?vmap:[1-9][0-9]{0,3}|tuned",
+        ),
     ] = Field(
         "scan",
-        description="Layout of a batch of clients: scan (one after another, compiled), vmap:8 (8 side by side), or "
-        "scan/vmap:8 (such groups one after another).",
+        description="Layout of a batch of clients: scan (one after another, compiled), vmap:8 (8 side by side), "
+        "scan/vmap:8 (such groups one after another), or tuned: what `aivsim tune` found best here.",
     )
     threads: Annotated[int | None, Whole(0, 1000, or_null="one for each core")] = Field(
         None,
