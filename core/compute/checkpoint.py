@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from core.records.store import write_whole
+from core.records.store import RecordsError, write_whole
 from core.wire import DTYPES, ArrayDict
 
 FOLDER: Final = "checkpoint"
@@ -175,11 +175,21 @@ class Checkpoint:
                 write_whole(path, msgspec.msgpack.encode(packed))
                 self._files.add(path)
         body = msgspec.msgpack.encode(_Entry(step, sign, inline))
-        self._file.write(_PREFIX.pack(len(body), zlib.crc32(body)) + body)
+        self._append(_PREFIX.pack(len(body), zlib.crc32(body)) + body)
         while self._dead:
             path = self._dead.popleft()
             self._files.discard(path)
             path.unlink(missing_ok=True)
+
+    def _append(self, entry: bytes) -> None:
+        """Write an entry; one that a full disk cuts off is no entry when the journal is read again."""
+        rest = memoryview(entry)
+        try:
+            while rest:
+                # A disk with little room takes a part; the next attempt says why it took no more.
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise RecordsError(f"cannot write {self._file.name}: {error.strerror or error}") from error
 
     def let_go(self, path: Path) -> None:
         """Nobody can ask for the results in a file any more; it goes with the next entry. Any thread may call it."""

@@ -168,7 +168,7 @@ def test_full_disk_fails_the_run_and_what_was_recorded_stays_readable(tmp_path: 
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert "records" in done.stderr
+    assert "Error: cannot write full/" in done.stderr
     manifest = json.loads((tmp_path / "full" / "manifest.json").read_text())
     assert manifest["outcome"] == "failed"
     stored = Run(tmp_path / "full")
