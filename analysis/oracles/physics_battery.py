@@ -175,7 +175,10 @@ def _measured_section(data: Path) -> Findings:
         checks.append(at_most(f"{rate}C held out, voltage", f"RMSE, {said}", CELL, 35.0, rmse * 1e3, "mV"))
         checks.append(at_most(f"{rate}C held out, time", f"to the end, {said}", CELL, 3.0, abs(in_time) * 100, "%"))
     whole = fit(list(curves.values()), b_k)
-    for name, ours, scale, unit in (("ocv_v", whole.ocv_v, 1e3, "mV"), ("resistance_ohm", whole.resistance_ohm, 1e3, "mΩ")):
+    for name, ours, scale, unit in (
+        ("ocv_v", whole.ocv_v, 1e3, "mV"),
+        ("resistance_ohm", whole.resistance_ohm, 1e3, "mΩ"),
+    ):
         listed = np.array([_number(f"battery.cell.{name}.{level:g}") for level in KNOTS])
         worst = float(np.abs(ours - listed).max()) * scale
         said = "the catalogue's values are those of the fit to all three"
@@ -184,9 +187,9 @@ def _measured_section(data: Path) -> Findings:
     for rate, reference_wh in (("0.1", 8.905), ("0.5", 8.662), ("1", 8.399)):
         curve = curves[rate]
         level = 1.0 - curve.given_ah / whole.charge_ah
-        ours = float(np.trapezoid(whole.volts(curve, level, curve.kelvin), curve.given_ah))
+        given_wh = float(np.trapezoid(whole.volts(curve, level, curve.kelvin), curve.given_ah))
         said = "energy given down to 3.0 V"
-        checks.append(Check(f"{rate}C, energy", said, CELL, reference_wh, ours, 0.01, "Wh", relative=True))
+        checks.append(Check(f"{rate}C, energy", said, CELL, reference_wh, given_wh, 0.01, "Wh", relative=True))
     checks.append(
         Check("charge", "of the catalogue's cell", CELL, 2.333, cell.charge_c / 3600.0, 0.001, "Ah", relative=True)
     )
@@ -216,6 +219,7 @@ def _model_section(data: Path) -> Findings:
     points: list[tuple[str, float, float]] = []
     with (data / "pybamm_golden" / "summary.csv").open(newline="", encoding="utf-8") as stream:
         runs = list(csv.DictReader(stream))
+    samples = _samples(data)
     for row in runs:
         ambient_c = float(row["ambient_C"])
         # The model warms as it goes; half of its peak stands for its mean.
@@ -232,6 +236,12 @@ def _model_section(data: Path) -> Findings:
             said += "; the ratio of the charging resistance is fitted to this one"
         reference = float(row["duration_s"])
         checks.append(Check(what, said, MODEL, reference, ours, 0.03, "s", relative=True))
+        if words[0] == "Discharge":
+            seconds, volts = samples[row["run"]]
+            found = [cell.discharged(cell.energy_j, power_w, factor, float(t))[0] for t in seconds]
+            error = np.array([cell.terminal_v(left_j, power_w, factor) for left_j in found]) - volts
+            rmse = float(np.sqrt(np.mean(error**2))) * 1e3
+            checks.append(at_most(what, "RMSE of the voltage over the whole discharge", MODEL, 35.0, rmse, "mV"))
         points.append((what, reference, ours))
 
     def draw() -> Figure:
@@ -250,6 +260,17 @@ def _model_section(data: Path) -> Findings:
     return Findings(checks, (Drawing("battery_pybamm", caption, draw),))
 
 
+def _samples(data: Path) -> dict[str, tuple[Floats, Floats]]:
+    """Time, s, and voltage, V, of every run by its number."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    with (data / "pybamm_golden" / "spme_ai2020_runs.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            seconds, volts = found.setdefault(row["run"], ([], []))
+            seconds.append(float(row["time_s"]))
+            volts.append(float(row["voltage_V"]))
+    return {run: (np.array(seconds), np.array(volts)) for run, (seconds, volts) in found.items()}
+
+
 def _closed_forms(_: Path) -> Findings:
     lco = profile("phone_mid").battery
     assert lco is not None
@@ -262,11 +283,52 @@ def _closed_forms(_: Path) -> Findings:
     left_j, lost_j = lco.discharged(start, 4.0, 1.0, seconds)
     return Findings(
         [
-            Check("constant power", "current of a cell of 4 V and 0.5 Ω at 6 W", "closed form", by_hand, constant.drain_w(500.0, 6.0, 1.0), 1e-12, "W", relative=True),
-            Check("brown-out", "greatest power of a cell: time left just above it", "OCV²/4R = 8 W", 0.0, constant.empty_s(500.0, 8.0 * (1 + 1e-9), 1.0), 0.0, "s"),
-            Check("conservation", "energy given up less load and loss, 4 W of a phone's battery", "first law", 0.0, start - left_j - 4.0 * seconds - lost_j, 1e-6, "J"),
-            Check("ageing by calendar", "a year at 25 °C and half charge", "BLAST-Lite's NCA fit", 3.8, year * 100, 0.05, "%"),
-            Check("ageing by use", "500 full cycles of 70 % depth", "BLAST-Lite's NCA fit", 1.9, ageing.cycle_loss(500.0, 0.7) * 100, 0.05, "%"),
+            Check(
+                "constant power",
+                "current of a cell of 4 V and 0.5 Ω at 6 W",
+                "closed form",
+                by_hand,
+                constant.drain_w(500.0, 6.0, 1.0),
+                1e-12,
+                "W",
+                relative=True,
+            ),
+            Check(
+                "brown-out",
+                "greatest power of a cell: time left just above it",
+                "OCV²/4R = 8 W",
+                0.0,
+                constant.empty_s(500.0, 8.0 * (1 + 1e-9), 1.0),
+                0.0,
+                "s",
+            ),
+            Check(
+                "conservation",
+                "energy given up less load and loss, 4 W of a phone's battery",
+                "first law",
+                0.0,
+                start - left_j - 4.0 * seconds - lost_j,
+                1e-6,
+                "J",
+            ),
+            Check(
+                "ageing by calendar",
+                "a year at 25 °C and half charge",
+                "BLAST-Lite's NCA fit",
+                3.8,
+                year * 100,
+                0.05,
+                "%",
+            ),
+            Check(
+                "ageing by use",
+                "500 full cycles of 70 % depth",
+                "BLAST-Lite's NCA fit",
+                1.9,
+                ageing.cycle_loss(500.0, 0.7) * 100,
+                0.05,
+                "%",
+            ),
         ]
     )
 

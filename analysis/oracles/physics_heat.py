@@ -29,7 +29,12 @@ PHONE: Final = Heat(160.0, 3.8, 12.0, 4.5)
 AIR_C: Final = 25.0
 ELSEWHERE_W: Final = 0.5
 #: Time to a skin of 39, 43 and 45 °C at SoC powers, s (None: never); computed with an independent solver.
-CROSSINGS: Final = {4.0: (1169.0, None, None), 5.0: (776.0, 1346.0, 2116.0), 6.0: (598.0, 906.0, 1139.0), 8.0: (423.0, 585.0, 684.0)}
+CROSSINGS: Final = {
+    4.0: (1169.0, None, None),
+    5.0: (776.0, 1346.0, 2116.0),
+    6.0: (598.0, 906.0, 1139.0),
+    8.0: (423.0, 585.0, 684.0),
+}
 GOVERNOR: Final = Governor(37.0, 43.0, 4.0, 0.3, 2.5, 0.05)
 
 
@@ -67,7 +72,9 @@ def _exactness(_: Path) -> Findings:
     for target_c, watts in ((39.0, 3.18), (43.0, 4.24), (45.0, 4.76)):
         ours_w = (target_c - AIR_C) / PHONE.case_to_air_k_per_w - ELSEWHERE_W
         steady_c = PHONE.steady(ours_w, ELSEWHERE_W, AIR_C)[1]
-        checks.append(Check(f"skin held at {target_c:g} °C", "sustainable power", "reference table", watts, ours_w, 0.01, "W"))
+        checks.append(
+            Check(f"skin held at {target_c:g} °C", "sustainable power", "reference table", watts, ours_w, 0.01, "W")
+        )
         checks.append(Check(f"skin at {ours_w:.2f} W", "steady state", "closed form", target_c, steady_c, 1e-9, "°C"))
     return Findings(checks)
 
@@ -96,7 +103,11 @@ def _continuous(governor: Governor, max_w: float, seconds: float) -> tuple[Any, 
 
     def slope(_: float, t: Any) -> list[float]:
         flow_w, watts = (t[0] - t[1]) / 4.5, power_w(t[1])
-        return [(watts - flow_w) / 12.0, (flow_w - (t[1] - AIR_C) / 3.8) / 160.0, (watts / max_w) ** (1 / POWER_EXPONENT)]
+        return [
+            (watts - flow_w) / 12.0,
+            (flow_w - (t[1] - AIR_C) / 3.8) / 160.0,
+            (watts / max_w) ** (1 / POWER_EXPONENT),
+        ]
 
     from scipy.integrate import solve_ivp
 
@@ -116,10 +127,14 @@ def _governor(_: Path) -> Findings:
     case_c = device.reading(6000.0).case_temperature_c or math.nan
     speed = device.reading(6000.0).speed
     checks = [
-        Check("time constant", "C / (1/R + K) with the Pixel 6's K", "closed form", 284.0, 160.0 / conductance, 0.5, "s"),
+        Check(
+            "time constant", "C / (1/R + K) with the Pixel 6's K", "closed form", 284.0, 160.0 / conductance, 0.5, "s"
+        ),
         Check("end of the closed form", "temperature", "closed form", 41.7, end_c, 0.05, "°C"),
         Check("end of the closed form", "power", "closed form", 4.39, end_w, 0.01, "W"),
-        Check("the device's end", "skin after 6000 s at 7 W, in steps of 0.05 K", "closed form", end_c, case_c, 0.05, "°C"),
+        Check(
+            "the device's end", "skin after 6000 s at 7 W, in steps of 0.05 K", "closed form", end_c, case_c, 0.05, "°C"
+        ),
         Check("the device's end", "speed", "(P/Pmax)^(1/2.4)", (end_w / 7.0) ** (1 / 2.4), speed, 0.01, relative=True),
     ]
     drawn: dict[float, list[float]] = {}
@@ -191,7 +206,9 @@ def _severities(_: Path) -> Findings:
         case_c = warm.reading(warm._at_s).case_temperature_c or math.nan
         assert at >= warm._at_s
         said = f"skin at which severity {severity} begins"
-        checks.append(Check("phone_high without governor", said, "Pixel 10 stock values", threshold_c, case_c, 1e-6, "°C"))
+        checks.append(
+            Check("phone_high without governor", said, "Pixel 10 stock values", threshold_c, case_c, 1e-6, "°C")
+        )
     return Findings(checks)
 
 

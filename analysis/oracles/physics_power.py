@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +40,16 @@ def _linux(data: Path) -> Findings:
     fall = (big.power_w(top) / big.capacity(top)) / (big.power_w(0) / big.capacity(0))
     checks.append(Check("energy an operation", "top point over bottom point", source, 2.47, fall, 0.02, relative=True))
     points = operating_points(list(clusters.values()))
-    for point in points:
-        said = f"speed at {point.power:.3f} of the power, from the table"
-        checks.append(Check("both clusters", said, "the points themselves", point.speed, speed_at(point.power, points), 1e-12))
+    for op in points:
+        said = f"speed at {op.power:.3f} of the power, from the table"
+        checks.append(
+            Check("both clusters", said, "the points themselves", op.speed, speed_at(op.power, points), 1e-12)
+        )
     exponents = [np.log(p.power) / np.log(p.speed) for p in points[2:-1]]
     said = "exponent of power over speed, upper points"
-    checks.append(Check("power law", said, f"{source}; phone profiles: 2.2 to 2.6", 2.4, float(np.mean(exponents)), 0.4))
+    checks.append(
+        Check("power law", said, f"{source}; phone profiles: 2.2 to 2.6", 2.4, float(np.mean(exponents)), 0.4)
+    )
     return Findings(checks)
 
 
@@ -52,7 +57,11 @@ def _profiles(data: Path) -> Findings:
     with (data / "android_power_profiles" / "cpu_core_current.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     checks = []
-    for device, name in (("xiaomi_surya_sd732g", "phone_mid"), ("xiaomi_alioth_sd870", "phone_high"), ("xiaomi_enuma_tablet_sd870", "tablet")):
+    for device, name in (
+        ("xiaomi_surya_sd732g", "phone_mid"),
+        ("xiaomi_alioth_sd870", "phone_high"),
+        ("xiaomi_enuma_tablet_sd870", "tablet"),
+    ):
         clusters: dict[str, list[tuple[float, float, int]]] = {}
         for row in rows:
             if row["device"] == device:
@@ -91,30 +100,63 @@ def _radios(_: Path) -> Findings:
     checks = [
         Check("LTE down", "at 50 Mbit/s", paper, 21.0, nanojoules_a_bit(lte, 50 * mbit, up=False), 0.5, "nJ/bit"),
         Check("LTE up", "at 20 Mbit/s", paper, 105.0, nanojoules_a_bit(lte, 20 * mbit, up=True), 0.5, "nJ/bit"),
-        Check("Wi-Fi down", "at 100 Mbit/s on air", "Pixel 6 profile", 3.6, nanojoules_a_bit(wifi, 100 * mbit, up=False), 0.05, "nJ/bit"),
+        Check(
+            "Wi-Fi down",
+            "at 100 Mbit/s on air",
+            "Pixel 6 profile",
+            3.6,
+            nanojoules_a_bit(wifi, 100 * mbit, up=False),
+            0.05,
+            "nJ/bit",
+        ),
     ]
     # 1 MB up at 5 Mbit/s, by hand from the paper's numbers.
     size, rate = 1e6, 5 * mbit
     by_hand = 1.211 * 0.26 + (0.43839 * 5 + 1.28804) * size / rate + 1.06 * 11.576
-    checks.append(Check("a transfer of 1 MB, LTE of 2012", "promotion, active, tail", huang, by_hand, old.transfer_j(size, rate, up=True), 1e-9, "J", relative=True))
+    checks.append(
+        Check(
+            "a transfer of 1 MB, LTE of 2012",
+            "promotion, active, tail",
+            huang,
+            by_hand,
+            old.transfer_j(size, rate, up=True),
+            1e-9,
+            "J",
+            relative=True,
+        )
+    )
     # The same by a device: one burst, then silence.
     base = profile("phone_mid")
     for gap_s, expected in ((1e4, by_hand), (4.0, by_hand - 1.06 * (11.576 - 4.0))):
-        import dataclasses
-
         device = Device(
-            dataclasses.replace(base, radios={"cellular": old}), link_kind="cellular", up_bytes_per_s=rate, down_bytes_per_s=rate
+            dataclasses.replace(base, radios={"cellular": old}),
+            link_kind="cellular",
+            up_bytes_per_s=rate,
+            down_bytes_per_s=rate,
         )
         if device.moved(100.0, sent=int(size)):
             device.settle(100.0)
         energy = device.energy_j(100.0 + gap_s)
         ours = energy["radio_send"] + energy["radio_tail"]
-        checks.append(Check("the same by a device", f"{gap_s:g} s after it", "the line above", expected, ours, 1e-9, "J", relative=True))
+        checks.append(
+            Check(
+                "the same by a device",
+                f"{gap_s:g} s after it",
+                "the line above",
+                expected,
+                ours,
+                1e-9,
+                "J",
+                relative=True,
+            )
+        )
     return Findings(checks)
 
 
 def _conserved(_: Path) -> Findings:
-    phone = Device(profile("phone_high"), link_kind="cellular", battery_level=0.9, up_bytes_per_s=4e6, down_bytes_per_s=1e7)
+    phone = Device(
+        profile("phone_high"), link_kind="cellular", battery_level=0.9, up_bytes_per_s=4e6, down_bytes_per_s=1e7
+    )
     before_j = phone.stored_j
     phone.submit(0.0, 1, Work(1e12, 0.0, 40))
     phone.set_screen(300.0, True)
@@ -127,7 +169,10 @@ def _conserved(_: Path) -> Findings:
             phone.settle(now)
         phone.set_charging(now, 20 <= burst < 30)
     energy = phone.energy_j(now)
-    drawn = sum(energy[name] for name in ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail"))
+    drawn = sum(
+        energy[name]
+        for name in ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
+    )
     given = energy["battery"] + energy["mains"]
     held = before_j + energy["stored"] - energy["battery"] - energy["battery_loss"]
     found = profile("phone_high").battery
@@ -136,8 +181,19 @@ def _conserved(_: Path) -> Findings:
     law = "first law"
     return Findings(
         [
-            Check("draws", "of all components are what battery and mains gave", law, given, drawn, 1e-12, "J", relative=True),
-            Check("battery", "charge left is that before, + stored - given - lost", law, found.level_at(held), level, 1e-9),
+            Check(
+                "draws",
+                "of all components are what battery and mains gave",
+                law,
+                given,
+                drawn,
+                1e-12,
+                "J",
+                relative=True,
+            ),
+            Check(
+                "battery", "charge left is that before, + stored - given - lost", law, found.level_at(held), level, 1e-9
+            ),
         ],
         heads=("component", "joules"),
         rows=[(name, f"{joules:.1f}") for name, joules in energy.items()],
@@ -146,7 +202,14 @@ def _conserved(_: Path) -> Findings:
 
 SECTIONS: Final = (
     Section("Power: operating points", "Linux's energy model of a phone's SoC.", _linux, ("linux_dvfs",)),
-    Section("Power: phones", "The catalogue's powers against Android power profiles.", _profiles, ("android_power_profiles",)),
+    Section(
+        "Power: phones",
+        "The catalogue's powers against Android power profiles.",
+        _profiles,
+        ("android_power_profiles",),
+    ),
     Section("Power: radios", "Energy of transfers against published fits.", _radios),
-    Section("Power: conservation", "A phone that computes, talks, is looked at and is charged for 40 minutes.", _conserved),
+    Section(
+        "Power: conservation", "A phone that computes, talks, is looked at and is charged for 40 minutes.", _conserved
+    ),
 )

@@ -53,15 +53,26 @@ def _flash(data: Path) -> Findings:
                 explained = 1.0 - np.sum((predicted - seconds) ** 2) / np.sum((seconds - seconds.mean()) ** 2)
                 cells = (np.median(np.abs(ratio - 1.0)), np.mean((ratio > 0.5) & (ratio < 2.0)), explained)
                 quantiles = np.quantile(ratio, (0.05, 0.5, 0.95))
-                rows.append((phone, called, *(f"{q:.2f}" for q in quantiles), f"{cells[0]:.1%}", f"{cells[1]:.1%}", f"{cells[2]:.3f}"))
+                rows.append(
+                    (
+                        phone,
+                        called,
+                        *(f"{q:.2f}" for q in quantiles),
+                        f"{cells[0]:.1%}",
+                        f"{cells[1]:.1%}",
+                        f"{cells[2]:.3f}",
+                    )
+                )
                 drawn.append((name, flops, (seconds, predicted)))
     with (data / "flash_ondevice_training" / "model_batch_times.csv").open(newline="", encoding="utf-8") as stream:
-        batches = {(row["model"], row["device"]): float(row["mean_ms_per_batch"]) / 1e3 for row in csv.DictReader(stream)}
+        batches = {
+            (row["model"], row["device"]): float(row["mean_ms_per_batch"]) / 1e3 for row in csv.DictReader(stream)
+        }
     for phone, name, _, _ in PHONES.values():
         measured = batches["femnist_cnn", phone]
         ours = profile(name).seconds(Work(FEMNIST_FLOPS * FEMNIST_BATCH, 0.0, 1))
         # Within a factor of two, on the scale of doublings.
-        said = f"log2 of predicted over measured, one FEMNIST batch of {FEMNIST_BATCH} ({ours:.3f} against {measured:.3f} s)"
+        said = f"log2 of predicted over measured, one FEMNIST batch ({ours:.3f} against {measured:.3f} s)"
         checks.append(Check(f"{name}, {phone}", said, "FLASH, measured", 0.0, float(np.log2(ours / measured)), 1.0))
 
     def draw() -> Figure:
