@@ -101,17 +101,22 @@ class Machine:
     def count_sent(self, size_bytes: int) -> None:
         """Bytes have left through the radio."""
         self.sent_bytes += size_bytes
-        self._moved(self.sent_bytes)
+        self._moved(self.sent_bytes, size_bytes, 0)
 
     def count_received(self, size_bytes: int) -> None:
         """Bytes have come through the radio."""
         self.received_bytes += size_bytes
-        self._moved(self.received_bytes)
+        self._moved(self.received_bytes, 0, size_bytes)
 
-    def _moved(self, count: int) -> None:
+    def wake_radio(self, sent: int, received: int) -> None:
+        """The radio was idle until these bytes, which are counted already."""
+        self._device.wake_radio(sent, received)
+        self.settle()
+
+    def _moved(self, count: int, sent: int, received: int) -> None:
         now = self.env._now
         if now > self.radio_until_s:
-            self.settle()
+            self.wake_radio(sent, received)
         else:
             self.radio_until_s = now + self.radio_tail_s
             if count >= self.parcel_bytes or now > self.radio_settle_s:

@@ -192,7 +192,7 @@ class Node(Machine):
         self.control_free_s = now = now + size * pace
         self.sent_bytes = count = self.sent_bytes + size
         if sent > self.radio_until_s:
-            self.settle()
+            self.wake_radio(size, 0)
         else:
             self.radio_until_s = sent + self.radio_tail_s
             if count >= self.parcel_bytes or sent > self.radio_settle_s:
@@ -208,7 +208,7 @@ class Node(Machine):
         self.received_bytes = count = self.received_bytes + size
         now = self.env._now
         if now > self.radio_until_s:
-            self.settle()
+            self.wake_radio(0, size)
         else:
             self.radio_until_s = now + self.radio_tail_s
             if count >= self.parcel_bytes or now > self.radio_settle_s:

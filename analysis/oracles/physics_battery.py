@@ -219,6 +219,7 @@ def _model_section(data: Path) -> Findings:
     points: list[tuple[str, float, float]] = []
     with (data / "pybamm_golden" / "summary.csv").open(newline="", encoding="utf-8") as stream:
         runs = list(csv.DictReader(stream))
+    samples = _samples(data)
     for row in runs:
         ambient_c = float(row["ambient_C"])
         # The model warms as it goes; half of its peak stands for its mean.
@@ -235,6 +236,12 @@ def _model_section(data: Path) -> Findings:
             said += "; the ratio of the charging resistance is fitted to this one"
         reference = float(row["duration_s"])
         checks.append(Check(what, said, MODEL, reference, ours, 0.03, "s", relative=True))
+        if words[0] == "Discharge":
+            seconds, volts = samples[row["run"]]
+            found = [cell.discharged(cell.energy_j, power_w, factor, float(t))[0] for t in seconds]
+            error = np.array([cell.terminal_v(left_j, power_w, factor) for left_j in found]) - volts
+            rmse = float(np.sqrt(np.mean(error**2))) * 1e3
+            checks.append(at_most(what, "RMSE of the voltage over the whole discharge", MODEL, 35.0, rmse, "mV"))
         points.append((what, reference, ours))
 
     def draw() -> Figure:
@@ -251,6 +258,17 @@ def _model_section(data: Path) -> Findings:
 
     caption = "Times of the catalogue's cell beside those of PyBaMM's model; the aim is 3 % (dotted)."
     return Findings(checks, (Drawing("battery_pybamm", caption, draw),))
+
+
+def _samples(data: Path) -> dict[str, tuple[Floats, Floats]]:
+    """Time, s, and voltage, V, of every run by its number."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    with (data / "pybamm_golden" / "spme_ai2020_runs.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            seconds, volts = found.setdefault(row["run"], ([], []))
+            seconds.append(float(row["time_s"]))
+            volts.append(float(row["voltage_V"]))
+    return {run: (np.array(seconds), np.array(volts)) for run, (seconds, volts) in found.items()}
 
 
 def _closed_forms(_: Path) -> Findings:

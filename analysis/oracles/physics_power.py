@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Final
 
@@ -39,10 +40,10 @@ def _linux(data: Path) -> Findings:
     fall = (big.power_w(top) / big.capacity(top)) / (big.power_w(0) / big.capacity(0))
     checks.append(Check("energy an operation", "top point over bottom point", source, 2.47, fall, 0.02, relative=True))
     points = operating_points(list(clusters.values()))
-    for step in points:
-        said = f"speed at {step.power:.3f} of the power, from the table"
+    for op in points:
+        said = f"speed at {op.power:.3f} of the power, from the table"
         checks.append(
-            Check("both clusters", said, "the points themselves", step.speed, speed_at(step.power, points), 1e-12)
+            Check("both clusters", said, "the points themselves", op.speed, speed_at(op.power, points), 1e-12)
         )
     exponents = [np.log(p.power) / np.log(p.speed) for p in points[2:-1]]
     said = "exponent of power over speed, upper points"
@@ -127,8 +128,6 @@ def _radios(_: Path) -> Findings:
     # The same by a device: one burst, then silence.
     base = profile("phone_mid")
     for gap_s, expected in ((1e4, by_hand), (4.0, by_hand - 1.06 * (11.576 - 4.0))):
-        import dataclasses
-
         device = Device(
             dataclasses.replace(base, radios={"cellular": old}),
             link_kind="cellular",

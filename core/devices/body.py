@@ -69,6 +69,7 @@ class Body:
         "_stress",
         "_tail_j",
         "_taken_j",
+        "_woken_s",
         "ambient_c",
         "charging",
         "link_kind",
@@ -180,6 +181,8 @@ class Body:
         #: `radio_settle_s`, settles the device.
         self.radio_until_s = -math.inf if radio.tail_s > 0.0 else math.inf
         self.radio_settle_s = math.inf
+        #: Time that the bytes took which have just woken the radio; None if none have.
+        self._woken_s: float | None = None
 
     @property
     def radio_tail_s(self) -> float:
@@ -191,10 +194,16 @@ class Body:
         self.sent_bytes += sent
         self.received_bytes += received
         if now > self.radio_until_s:
+            self.wake_radio(sent, received)
             return True
         self.radio_until_s = now + self.radio_tail_s
         most = self.radio_parcel_bytes
         return self.sent_bytes >= most or self.received_bytes >= most or now > self.radio_settle_s
+
+    def wake_radio(self, sent: int, received: int) -> None:
+        """Say that the radio was idle until these bytes, which are counted already; the device is settled next."""
+        up, down = self._rates_bytes_per_s
+        self._woken_s = sent / up + received / down
 
     def reading(self, now: float) -> Reading:
         """State at `now`; changes nothing."""
@@ -336,10 +345,10 @@ class Body:
             until_s = self.radio_until_s
             if until_s > self._at_s and self.on:
                 tail_j = radio.tail_w * (min(until_s, now) - self._at_s)
-            if (sent or received) and until_s < now:
-                # It was idle until these bytes; what they took of the time is active, and no part of a tail.
-                up, down = self._rates_bytes_per_s
-                tail_j += radio.promotion_j + radio.tail_w * (sent / up + received / down)
+            if self._woken_s is not None:
+                # The bytes that woke it took some time, in which it was active, and before its tail.
+                tail_j += radio.promotion_j + radio.tail_w * self._woken_s
+                self._woken_s = None
                 self.radio_until_s = now + radio.tail_s
             self.radio_settle_s = now + self._most_tail_s()
             self._tail_j += tail_j
