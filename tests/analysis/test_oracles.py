@@ -12,7 +12,16 @@ from click.testing import CliRunner
 
 from aivsim.cli import cli
 from analysis import oracles
-from analysis.oracles import Check, Findings, Section, physics_battery, physics_heat, physics_power
+from analysis.oracles import (
+    Check,
+    Findings,
+    Section,
+    network_delays,
+    network_sharing,
+    physics_battery,
+    physics_heat,
+    physics_power,
+)
 from core.devices import Battery, Heat
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,8 +53,12 @@ def test_without_data_only_what_needs_them_is_left_out() -> None:
     assert dataclasses.replace(section, needs=()).missing(None) == ()
 
 
-@pytest.mark.parametrize("section", oracles.sections("physics"), ids=lambda section: section.title)
-def test_physics_holds(section: Section) -> None:
+@pytest.mark.parametrize(
+    "section",
+    [*oracles.sections("physics"), *oracles.sections("network")],
+    ids=lambda section: section.title,
+)
+def test_models_hold(section: Section) -> None:
     """The models agree with measurements, theory and solvers, as the checks state."""
     missing = section.missing(DATA)
     if missing:
@@ -64,6 +77,21 @@ def test_wrong_physics_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     found = physics_power.radio
     monkeypatch.setattr(physics_power, "radio", lambda name: found(name)._replace(tail_w=0.0))
     assert not all(check.passed for check in physics_power._radios(DATA).checks)
+
+
+def test_a_wrong_network_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates that ignore costs, a law of another slope, and a window that grows too fast are found out."""
+    found = network_sharing.max_min_rates
+    monkeypatch.setattr(
+        network_sharing,
+        "max_min_rates",
+        lambda capacities, uses, caps: found(capacities, [[(link, 1.0) for link, _ in used] for used in uses], caps),
+    )
+    assert not all(check.passed for check in network_sharing._fairness(DATA).checks)
+    monkeypatch.setattr(network_sharing, "cubic_bytes_per_s", network_sharing.mathis_bytes_per_s)
+    assert not all(check.passed for check in network_sharing._transports(DATA).checks)
+    monkeypatch.setattr(network_delays, "distance_rtt_s", lambda km: 0.0114 + 0.000017 * km)
+    assert not all(check.passed for check in network_delays._distance(DATA).checks)
 
 
 def fake(passes: bool) -> tuple[Section, ...]:

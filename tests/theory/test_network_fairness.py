@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
 
+from analysis.oracles.network_sharing import lexicographic
 from core.network import Curve
 from core.network.curves import constant, repeated
 from core.network.fairness import SMALL, max_min_rates
@@ -18,43 +18,6 @@ from sim.engine import ActorEnvironment
 from sim.network.fair import FairFlow, FairLink, FairNetwork
 
 Uses = list[list[tuple[int, float]]]
-
-
-def lexicographic(capacities: list[float], uses: Uses, caps: list[float]) -> np.ndarray:
-    """Max-min fair rates by linear programs alone: raise the least rate as far as it goes, fix those that cannot
-    go higher (each by a program of its own), and again (Ogryczak, Pióro, Tomaszewski, JTIT 2005, §3)."""
-    flows = len(uses)
-    matrix = np.zeros((len(capacities), flows))
-    for flow, used in enumerate(uses):
-        for link, cost in used:
-            matrix[link, flow] += cost
-    bounds: list[tuple[float, float | None]] = [(0.0, None if cap == inf else cap) for cap in caps]
-    fixed: dict[int, float] = {}
-    while len(fixed) < flows:
-        free = [flow for flow in range(flows) if flow not in fixed]
-        # Variables: the rates, and the level t that all free rates reach.
-        below = np.zeros((len(free), flows + 1))
-        for row, flow in enumerate(free):
-            below[row, flow], below[row, -1] = -1.0, 1.0
-        room = np.hstack([matrix, np.zeros((len(capacities), 1))])
-        limits = [(fixed[flow], fixed[flow]) if flow in fixed else bounds[flow] for flow in range(flows)]
-        found = linprog(
-            [0.0] * flows + [-1.0],
-            A_ub=np.vstack([room, below]),
-            b_ub=[*capacities, *[0.0] * len(free)],
-            bounds=[*limits, (0.0, None)],
-        )
-        level = -found.fun
-        for flow in free:
-            others = [
-                limits[other] if other in fixed else (level * (1 - 1e-9), bounds[other][1]) for other in range(flows)
-            ]
-            target = [0.0] * flows
-            target[flow] = -1.0
-            highest = -linprog(target, A_ub=matrix, b_ub=capacities, bounds=others).fun
-            if highest <= level * (1 + 1e-6) + 1e-9:
-                fixed[flow] = level
-    return np.array([fixed[flow] for flow in range(flows)])
 
 
 @st.composite

@@ -1,0 +1,155 @@
+"""Rates of flows against linear programs and closed forms, transports against their papers and RFCs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, inf, log2
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.oracles import Check, Drawing, Findings, Section, at_most
+from core.network import Curve, Trace, Transport
+from core.network.fairness import max_min_rates
+from core.network.transport import (
+    cubic_bytes_per_s,
+    mathis_bytes_per_s,
+    pftk_bytes_per_s,
+    rate_cap_bytes_per_s,
+    transfer_s,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MBIT: Final = 125_000.0
+#: RFC 8312, table 1: mean windows of CUBIC, in packets, at a round trip of 0.1 s.
+RFC_WINDOWS: Final = {1e-2: 12, 1e-3: 38, 1e-4: 187, 1e-5: 1054, 1e-6: 5926, 1e-7: 33325, 1e-8: 187397}
+
+
+def lexicographic(
+    capacities: Sequence[float], uses: Sequence[Sequence[tuple[int, float]]], caps: Sequence[float]
+) -> list[float]:
+    """Max-min fair rates by linear programs alone: the least rate is raised as far as it goes, the flows that cannot
+    go higher are fixed (a program for each), and again (Ogryczak, Pióro, Tomaszewski, JTIT 2005, §3)."""
+    from scipy.optimize import linprog
+
+    flows = len(uses)
+    matrix = np.zeros((len(capacities), flows))
+    for flow, used in enumerate(uses):
+        for link, cost in used:
+            matrix[link, flow] += cost
+    upper = [None if cap == inf else cap for cap in caps]
+    fixed: dict[int, float] = {}
+    while len(fixed) < flows:
+        free = [flow for flow in range(flows) if flow not in fixed]
+        below = np.zeros((len(free), flows + 1))
+        for row, flow in enumerate(free):
+            below[row, flow], below[row, -1] = -1.0, 1.0
+        room = np.hstack([matrix, np.zeros((len(capacities), 1))])
+        limits = [(fixed.get(flow, 0.0), fixed.get(flow, upper[flow])) for flow in range(flows)]
+        raised = linprog(
+            [0.0] * flows + [-1.0],
+            A_ub=np.vstack([room, below]),
+            b_ub=[*capacities, *[0.0] * len(free)],
+            bounds=[*limits, (0.0, None)],
+        )
+        level = -raised.fun
+        least = [(fixed.get(flow, level * (1 - 1e-9)), fixed.get(flow, upper[flow])) for flow in range(flows)]
+        for flow in free:
+            target = [0.0] * flows
+            target[flow] = -1.0
+            if -linprog(target, A_ub=matrix, b_ub=capacities, bounds=least).fun <= level * (1 + 1e-6) + 1e-9:
+                fixed[flow] = level
+    return [fixed[flow] for flow in range(flows)]
+
+
+def _fairness(_: Path) -> Findings:
+    programs = "scipy's linprog, lexicographic"
+    rng = np.random.default_rng(2005)
+    worst = 0.0
+    for _round in range(20):
+        links, flows = int(rng.integers(2, 7)), int(rng.integers(3, 12))
+        capacities = rng.uniform(1, 100, links).tolist()
+        uses = [
+            [
+                (int(link), float(rng.choice([1.0, 0.25, 3.0])))
+                for link in rng.choice(links, min(links, 3), replace=False)
+            ]
+            for _flow in range(flows)
+        ]
+        caps = [float(rng.uniform(0.5, 50)) if rng.random() < 0.4 else inf for _flow in range(flows)]
+        ours, theirs = max_min_rates(capacities, uses, caps), lexicographic(capacities, uses, caps)
+        worst = max(worst, *(abs(a - b) / b for a, b in zip(ours, theirs, strict=True)))
+    said = "largest relative difference of a rate in 20 random networks with costs and caps"
+    checks = [at_most("max-min fairness", said, programs, 1e-5, worst)]
+    anomaly = max_min_rates([1.0], [[(0, 1 / 11e6)], [(0, 1 / 1e6)]], [inf, inf])
+    said = "rate of a station of 11 MB/s beside one of 1 MB/s"
+    checks.append(
+        Check("802.11's anomaly", said, "Heusse et al. 2003: 1/(1/11 + 1)", 11 / 12, anomaly[0] / 1e6, 1e-9, "MB/s")
+    )
+    trace = Trace("stop and go", (0.0, 1.0, 3.0), (1000.0, 0.0, 3000.0), 4.0)
+    ends = Curve(trace.steps(0.0)).time_after(0.0, 4e6 + 500.0)
+    said = "end of 4.0005 MB over steps of 1000, 0 and 3000 B/s, replayed over and over"
+    checks.append(Check("trace replay", said, "the integral by hand", 4000.5, ends, 1e-9, "s"))
+    return Findings(checks)
+
+
+def _transports(_: Path) -> Findings:
+    checks = [
+        Check(
+            "CUBIC",
+            f"mean window at a loss of {loss:g}",
+            "RFC 8312, table 1",
+            window,
+            cubic_bytes_per_s(1.0, 0.1, loss) * 0.1,
+            0.03,
+            "packets",
+            relative=True,
+        )
+        for loss, window in RFC_WINDOWS.items()
+    ]
+    # The round trips are those that were measured over the relay: 100.5 and 20.9 ms.
+    for name, rtt_s, reference in (("Mathis", 0.1005, 1.40), ("PFTK", 0.1005, 1.32), ("Mathis", 0.0209, 6.8)):
+        if name == "Mathis":
+            rate = mathis_bytes_per_s(1448, rtt_s, 0.01)
+        else:
+            rate = pftk_bytes_per_s(1448, rtt_s, 0.01, rtt_s + 0.2)
+        said = f"most of one connection at {1e3 * rtt_s:g} ms and 1 % loss"
+        checks.append(Check(name, said, "reference table", reference, rate / MBIT, 0.02, "Mbit/s", relative=True))
+    wide = Transport("cubic", max_window_bytes=2.0**60)
+    for size in (14_480, 50_000, 200_000):
+        rounds = ceil(log2(size / 14_480 + 1))
+        said = f"time of {size / 1000:g} kB on a fast path with a round trip of 100 ms, less its delay"
+        ours = transfer_s(wide, size, 1e12, 0.05) - 0.05
+        source = "rounds of slow start: ceil(log2(S/IW + 1)) − 1"
+        checks.append(Check("slow start", said, source, (rounds - 1) * 0.1, ours, 1e-6, "s"))
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, GREEN, ORANGE, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        losses = np.logspace(-5, -0.7, 200)
+        for control, colour in (("reno", BLUE), ("cubic", ORANGE), ("bbr", GREEN)):
+            transport = Transport(control)
+            axes.plot(
+                losses, [rate_cap_bytes_per_s(transport, 0.1, p) / MBIT for p in losses], color=colour, label=control
+            )
+        axes.plot([0.01, 0.01], [1.9, 3.1], "k_", label="measured, CUBIC with its slow start")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("loss")
+        axes.set_ylabel("most of one connection (Mbit/s)")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    caption = "What one connection can send at most with a round trip of 100 ms, by the loss of its path."
+    return Findings(checks, (Drawing("network_transports", caption, draw),))
+
+
+SECTIONS: Final = (
+    Section("Sharing", "Rates against linear programs and theory, a replayed trace against its integral.", _fairness),
+    Section("Transport", "Rate caps and slow start against RFC 8312 and the papers' formulas.", _transports),
+)
