@@ -76,8 +76,8 @@ class Machine:
             charging=placement.charging,
             ambient_c=placement.ambient_c,
             speed=placement.speed,
-            up_bytes_per_s=placement.link.up_bytes_per_s * (1 - placement.link.loss),
-            down_bytes_per_s=placement.link.down_bytes_per_s * (1 - placement.link.loss),
+            up_bytes_per_s=link.goodput_bytes_per_s("up"),
+            down_bytes_per_s=link.goodput_bytes_per_s("down"),
             battery_loss=placement.battery_loss,
         )
         self.parcel_bytes = self._device.radio_parcel_bytes
