@@ -109,7 +109,8 @@ def test_5g_has_a_radio_of_its_own_where_the_phone_has_one() -> None:
 
     def radio_of(device: str, access: str) -> str:
         found: DeviceProfile = profile(device)
-        return Placement(name="a", make=lambda: None, profile=found, link=link(access)).radio  # type: ignore[arg-type, return-value]
+        placed = Placement(name="a", make=lambda: None, profile=found, link=link(access))  # type: ignore[arg-type, return-value]
+        return placed.radio_of(placed.link)
 
     assert radio_of("phone_high_2024", "nr_nsa_low") == "nr"
     assert radio_of("phone_high_2024", "nr_mmwave") == "nr_mmwave"
