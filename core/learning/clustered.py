@@ -119,12 +119,14 @@ def ifca(
         name="ifca",
         paper="Ghosh et al. 2020, Algorithm 1, option II",
         init=step_function("ifca.init", init, (model, clusters, spread)),
-        evaluate=Function("ifca.evaluate", evaluate, shape, passes(batch_size, (forward, clusters))),
+        evaluate=Function(
+            "ifca.evaluate", evaluate, shape, passes(batch_size, (forward, clusters), purpose="inference")
+        ),
         apply=server_step("ifca.apply", apply, (model, clusters, server_learning_rate)),
         update=joined_spec(params=spec_of(model.spec), cluster=WHOLE),
         enter=step_function("ifca.enter", enter, (model,)),
         collect=step_function("ifca.collect", collect, (model, clusters)),
-        personal=Function("ifca.personal", personal, shape, passes(batch_size, (forward, 1))),
+        personal=Function("ifca.personal", personal, shape, passes(batch_size, (forward, 1), purpose="inference")),
         sends="all models down, the change of one and its number up",
         keeps="the number of its cluster",
     )

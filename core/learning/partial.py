@@ -84,7 +84,7 @@ def _partly(
         return {"params": {key: params[key] + rate * mean[key] for key in params}}
 
     names = tuple(sorted(local))
-    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1))
+    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1), purpose="inference")
     return Algorithm(
         name=name,
         paper="",

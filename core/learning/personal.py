@@ -72,7 +72,7 @@ def ditto(
 
     hyper = (model, batch_size, optimizer, momentum, lambda_)
     work = passes(batch_size, (steps.cost, None), (own.cost, None))
-    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1))
+    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1), purpose="inference")
     return dataclasses.replace(
         base,
         name="ditto",
@@ -135,7 +135,7 @@ def apfl(
         scalar = jax.eval_shape(lambda: jnp.float32(0))
         return count(functools.partial(step, model.reference), (params, params, scalar), scalar, tuple(batch))
 
-    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1))
+    tested = passes(batch_size, (functools.partial(forward_cost, model, batch_size), 1), purpose="inference")
     hyper = (model, batch_size, adaptive)
     return dataclasses.replace(
         fedavg(model, batch_size, server_learning_rate),

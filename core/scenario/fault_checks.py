@@ -83,7 +83,9 @@ def _targets(s: Scenario) -> Iterator[Finding]:
 def _target(s: Scenario, path: KeyPath, fault: FaultSpec) -> Iterator[Finding]:
     groups = {group.name: group.count for group in s.devices}
     stations = (COORDINATOR,) if s.evaluator is None else (COORDINATOR, EVALUATOR)
-    accepted = f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups))}-0"
+    accepted = (
+        f"{', '.join(stations)}, a group ({listed(tuple(groups))}), or a device such as {next(iter(groups), 'phone')}-0"
+    )
     try:
         target, kind = fault.target, fault.kind
     except Unreadable:

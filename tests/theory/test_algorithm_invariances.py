@@ -108,6 +108,17 @@ def test_what_is_counted_is_what_is_done() -> None:
     assert whole < parts < 2 * whole
 
 
+def test_evaluation_is_inference_and_training_is_not() -> None:
+    for name, make in ALGORITHMS.items():
+        algorithm = make(example(), 2)
+        rows = Rows({"x": np.zeros((4, 2), np.float32), "y": np.zeros(4, np.int32)})
+        shard = Shard(rows, np.arange(3))
+        assert algorithm.local_update.work(object(), shard, 1, 0.1, (0, 0)).purpose == "training", name
+        assert algorithm.evaluate.work(object(), shard).purpose == "inference", name
+        if algorithm.personal is not None:
+            assert algorithm.personal.work(object(), object(), shard).purpose == "inference", name
+
+
 def test_no_examples_make_no_steps_and_no_work() -> None:
     empty = Shard(SHARD.rows, np.array([], np.int32), 50)
     for name, make in ALGORITHMS.items():
