@@ -28,6 +28,8 @@ BAND_K: Final = 6.0
 #: The heat of the battery's resistance is taken anew when this share of the charge has gone, if it is at least this, W.
 REFRESH_SHARE: Final = 0.1
 REFRESH_W: Final = 0.02
+#: Time to constant voltage that counts as none, s.
+REACHED_S: Final = 1e-3
 #: While bytes move, the device is settled before the radio's tail has taken this share of the battery (without one: J).
 TAIL_SHARE: Final = 1e-4
 TAIL_J: Final = 10.0
@@ -437,7 +439,8 @@ class Body:
         held_j = self._stored_j / fade
         if self.charging:
             wait_s = battery.charge_s(held_j, battery.constant_voltage_j(self._factor), self._factor) * fade
-            return wait_s if wait_s > 0.0 else math.inf
+            # What is nearer than this has come, whatever the rounding: a timer that never ends is worse.
+            return wait_s if wait_s > REACHED_S else math.inf
         load_w = sum(self._powers())
         drain_w = battery.drain_w(held_j, load_w, self._factor)
         return REFRESH_SHARE * battery.energy_j / drain_w if drain_w - load_w >= REFRESH_W else math.inf
