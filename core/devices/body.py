@@ -427,7 +427,8 @@ class Body:
         if not self.on and not (self._held_off or self._hot):
             return battery.charge_s(held_j, battery.energy_at(POWER_ON_LEVEL), self._factor) * fade, POWER_ON
         full_j = battery.full_j(self._factor)
-        if held_j < full_j:
+        # The product that the event sets: a quotient could stay below by its rounding, and the event recur for ever.
+        if self._stored_j < full_j * fade:
             return battery.charge_s(held_j, full_j, self._factor) * fade, FULL
         return math.inf, NONE
 
