@@ -157,12 +157,11 @@ def new(file: Path, force: bool) -> None:
 
 @cli.command(name="list")
 @click.argument("kind", type=click.Choice(KINDS))
-@click.argument("name", required=False)
-def list_(kind: str, name: str | None) -> None:
-    """List what can be named in a scenario; with NAME, every number of one with its source."""
+def list_(kind: str) -> None:
+    """List what can be named in a scenario."""
     from aivsim.listing import list_command
 
-    list_command(kind, name)
+    list_command(kind)
 
 
 @cli.command()

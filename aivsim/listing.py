@@ -25,27 +25,20 @@ LISTED: Final = frozenset(("FaultSpec", "Group", "RandomFaultSpec"))
 def show_command(kind: str, name: str) -> None:
     """Show one device or link: what it is, and every number of it."""
     try:
-        found = devices.profile(name).description if kind == "device" else f"{devices.link(name).kind} link"
+        if kind == "device":
+            about, parameters = devices.profile(name).description, devices.provenance(name)
+        else:
+            about, parameters = f"{devices.link(name).kind} link", devices.link_provenance(name)
     except UnknownName as error:
         raise InputWrong(str(error)) from None
-    click.echo(f"{name}: {found}\n")
-    list_command(f"{kind}s", name)
-
-
-def list_command(kind: str, name: str | None) -> None:
-    """List one kind of thing, or all the numbers of the one called `name`."""
-    if name is None:
-        _LISTS[kind]()
-        return
-    sources = _SOURCES.get(kind)
-    if sources is None:
-        raise InputWrong(f"only of {', '.join(_SOURCES)} there are numbers to show; found {kind} {name}")
-    try:
-        parameters = sources(name)
-    except UnknownName as error:
-        raise InputWrong(str(error)) from None
+    click.echo(f"{name}: {about}\n")
     rows = [(p.key, f"{p.value:.6g}", p.unit, p.evidence, p.source) for p in parameters]
     show.table(("parameter", "value", "unit", "evidence", "source"), rows, right=(1,))
+
+
+def list_command(kind: str) -> None:
+    """List one kind of thing."""
+    _LISTS[kind]()
 
 
 def schema_command() -> None:
@@ -226,8 +219,4 @@ _LISTS: dict[str, Callable[[], None]] = {
     "regions": _regions,
     "scenarios": _scenarios,
     "topologies": _topologies,
-}
-_SOURCES: dict[str, Callable[[str], tuple[Parameter, ...]]] = {
-    "devices": devices.provenance,
-    "links": devices.link_provenance,
 }

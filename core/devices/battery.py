@@ -102,12 +102,17 @@ class Battery:
             self._require(
                 name, len(getattr(self, name)) == len(levels), f"{len(levels)} numbers are needed, one a level"
             )
-        for value in self.ocv_v:
-            self._require("ocv_v", 0.0 < value < math.inf, "positive voltages are needed")
-        falls = all(a <= b for a, b in itertools.pairwise(self.ocv_v))
-        self._require("ocv_v", falls, "a voltage that does not fall while charging is needed")
-        for value in self.resistance_ohm:
-            self._require("resistance_ohm", 0.0 <= value < math.inf, "no resistance can be negative")
+        for level, ocv, ohm in zip(levels, self.ocv_v, self.resistance_ohm, strict=True):
+            if not 0.0 < ocv < math.inf:
+                raise ValueError(f"battery: ocv_v is {ocv!r} at a level of {level:g}; positive voltages are needed")
+            if not 0.0 <= ohm < math.inf:
+                raise ValueError(f"battery: resistance_ohm is {ohm!r} at a level of {level:g}; none can be negative")
+        for level, (before, after) in zip(levels, itertools.pairwise(self.ocv_v), strict=False):
+            if before > after:
+                raise ValueError(
+                    f"battery: ocv_v is {before!r} at a level of {level:g} and less, {after!r}, at the next; "
+                    "a voltage that does not fall while charging is needed"
+                )
         self._require("resistance_b_k", 0.0 <= self.resistance_b_k < math.inf, "at least 0 is needed")
         ratio = self.charge_resistance_ratio
         self._require("charge_resistance_ratio", 0.0 < ratio < math.inf, "a positive number is needed")

@@ -108,8 +108,7 @@ def test_ten_mistakes_end_with_two_and_no_traceback(tmp_path: Path) -> None:
         (("check", "quickstart", "--seed", "x"), "Invalid value for '--seed'"),
         (("run", "quickstart", "--world", "moon"), "'moon' is not one of 'sim', 'real'"),
         (("list", "planets"), "'planets' is not one of"),
-        (("list", "devices", "fone"), "there is no device 'fone'"),
-        (("list", "scenarios", "quickstart"), "only of devices, links"),
+        (("show", "device", "fone"), "there is no device 'fone'"),
         (("rnu", "quickstart"), "No such command 'rnu'"),
         (("verify", "nowhere"), "nowhere is no directory of a run"),
         (("compare", "nowhere", "here"), "nowhere does not exist"),
@@ -260,14 +259,16 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
     assert set(known) <= set(firsts)
 
 
-def test_list_shows_every_number_of_one_with_its_source() -> None:
+def test_show_has_every_number_of_one_with_its_source() -> None:
     for kind, name, provenance in (
-        ("devices", "phone_low", devices.provenance("phone_low")),
-        ("links", "lte_good", devices.link_provenance("lte_good")),
+        ("device", "phone_low", devices.provenance("phone_low")),
+        ("link", "lte_good", devices.link_provenance("lte_good")),
     ):
-        output = invoke("list", kind, name).output
+        output = invoke("show", kind, name).output
+        assert output.startswith(f"{name}: ")
         for parameter in provenance:
             assert parameter.key in output
+            assert parameter.evidence in output
             assert parameter.source in output
 
 

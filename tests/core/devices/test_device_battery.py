@@ -174,7 +174,7 @@ def test_the_times_of_a_cell_at_constant_current_are_the_charge_over_the_current
         ("ocv_v", (4.0, 3.0), "does not fall"),
         ("ocv_v", (4.0,), "2 numbers"),
         ("levels", (0.0, 0.9), "from 0 to 1"),
-        ("resistance_ohm", (0.1, -0.1), "no resistance can be negative"),
+        ("resistance_ohm", (0.1, -0.1), "none can be negative"),
         ("resistance_b_k", -1.0, "at least 0"),
         ("charge_resistance_ratio", 0.0, "a positive number"),
         ("cutoff_v", 4.2, "less than the voltage when full"),

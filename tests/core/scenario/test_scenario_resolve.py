@@ -34,6 +34,17 @@ def test_an_own_class_of_devices_differs_from_its_base_in_what_is_given() -> Non
     assert (profile.idle_w, profile.step_overhead_s, profile.heat) == (base.idle_w, base.step_overhead_s, base.heat)
 
 
+def test_an_own_class_may_replace_any_number_of_its_base() -> None:
+    own = {"base": "phone_mid", "max_power": "3 W", "numbers": {"battery.pack_ohm": 0.1, "max_w": 3.5}}
+    profile = resolve.profile(scenario(profiles={"own": own}), "own")
+    base = devices.profile("phone_mid").battery
+    assert profile.max_w == 3.5
+    assert profile.battery is not None
+    assert base is not None
+    more = [a - b for a, b in zip(profile.battery.resistance_ohm, base.resistance_ohm, strict=True)]
+    assert more == pytest.approx([0.06] * len(more))
+
+
 def test_own_delays_hold_both_ways_and_in_place_of_the_catalogue() -> None:
     delays = resolve.region_delays(
         scenario(network={"region_delays": {"moon": {"europe": "1.3 s"}, "europe": {"japan": 1}}})

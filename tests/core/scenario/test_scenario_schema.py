@@ -28,6 +28,11 @@ GROUP = {"name": "phone", "count": 4, "device": "phone_mid", "link": "wifi_home"
 SMALL: dict[str, Any] = {"training": {"rounds": 3}, "devices": [GROUP]}
 
 
+def own_numbers(numbers: dict[str, float]) -> dict[str, Any]:
+    """A class of its own, with these numbers replaced."""
+    return {"profiles": {"own": {"base": "phone_mid", "numbers": numbers}}}
+
+
 def refused(**changes: Any) -> list[str]:
     with pytest.raises(ScenarioError) as caught:
         parse({**SMALL, **changes})
@@ -127,6 +132,19 @@ def test_defaults_stand_for_all_devices() -> None:
         ({"profiles": {"own": {"base": "sever"}}}, 'profiles.own.base: did you mean "server"?'),
         ({"profiles": {"own": {"base": "server", "battery": 1}}}, "server has no battery"),
         ({"profiles": {"own": {"base": "server", "max_power": 1}}}, "max_w is 1.0; at least idle_w"),
+        (
+            own_numbers({"battery.pack_omh": 1}),
+            'profiles.own.numbers.battery.pack_omh: did you mean "battery.pack_ohm"?',
+        ),
+        (own_numbers({"battery.pack_ohm": -1}), "battery: resistance_ohm is .*no resistance can be negative"),
+        (own_numbers({"battery.energy_j": 0}), "battery: energy_j is 0.0; a positive number is needed"),
+        (own_numbers({"battery.pack_ohm": 0.8}), "its battery cannot feed its load of 5.3 W even when full, at 25 °C"),
+        (own_numbers({"heat.case_to_air_k_per_w": -3.8}), "heat: case_to_air_k_per_w is -3.8; a positive number"),
+        (own_numbers({"radios.wifi.tail_w": -1}), "radios.wifi.tail_w is -1.0; at least 0 is needed"),
+        (
+            own_numbers({"battery.pack_ohm": 0.4}) | {"devices": [GROUP | {"device": "own", "ambient": "-40 degC"}]},
+            "devices.0.ambient: in this cold its resistance is too large, even when it is full",
+        ),
         ({"model": {"options": {"hidden": 3}}}, "softmax takes no options"),
         ({"model": {"name": "cnn", "options": {"hiden": 3}}}, 'model.options.hiden: did you mean "hidden"?'),
         ({"training": {"rounds": 1, "options": {"momentun": 0.9}}}, 'did you mean "momentum"?'),
