@@ -102,9 +102,9 @@ class Battery:
             self._require(
                 name, len(getattr(self, name)) == len(levels), f"{len(levels)} numbers are needed, one a level"
             )
-        for level, ocv, ohm in zip(levels, self.ocv_v, self.resistance_ohm, strict=True):
-            if not 0.0 < ocv < math.inf:
-                raise ValueError(f"battery: ocv_v is {ocv!r} at a level of {level:g}; positive voltages are needed")
+        for level, volts, ohm in zip(levels, self.ocv_v, self.resistance_ohm, strict=True):
+            if not 0.0 < volts < math.inf:
+                raise ValueError(f"battery: ocv_v is {volts!r} at a level of {level:g}; positive voltages are needed")
             if not 0.0 <= ohm < math.inf:
                 raise ValueError(f"battery: resistance_ohm is {ohm!r} at a level of {level:g}; none can be negative")
         for level, (before, after) in zip(levels, itertools.pairwise(self.ocv_v), strict=False):

@@ -28,8 +28,6 @@ BAND_K: Final = 6.0
 #: The heat of the battery's resistance is taken anew when this share of the charge has gone, if it is at least this, W.
 REFRESH_SHARE: Final = 0.1
 REFRESH_W: Final = 0.02
-#: Time to constant voltage that counts as none, s.
-REACHED_S: Final = 1e-3
 #: While bytes move, the device is settled before the radio's tail has taken this share of the battery (without one: J).
 TAIL_SHARE: Final = 1e-4
 TAIL_J: Final = 10.0
@@ -268,6 +266,12 @@ class Body:
             growth = ageing.resistance_growth(1.0 - self._fade) if self._fade < 1.0 else 1.0
             self._factor = battery.resistance_factor(self._ohm_c) * growth if battery.resistance_b_k else growth
 
+    def _lift(self, held_j: float) -> None:
+        """The battery holds at least what a full-capacity one would hold with `held_j`, also when that is read back."""
+        self._stored_j = max(self._stored_j, held_j * self._fade)
+        while self._stored_j / self._fade < held_j:
+            self._stored_j = math.nextafter(self._stored_j, math.inf)
+
     def _wear(self) -> None:
         """Apply the loss of capacity so far; energy that has no room any more is lost."""
         battery = self.profile.battery
@@ -427,8 +431,7 @@ class Body:
         if not self.on and not (self._held_off or self._hot):
             return battery.charge_s(held_j, battery.energy_at(POWER_ON_LEVEL), self._factor) * fade, POWER_ON
         full_j = battery.full_j(self._factor)
-        # The product that the event sets: a quotient could stay below by its rounding, and the event recur for ever.
-        if self._stored_j < full_j * fade:
+        if held_j < full_j:
             return battery.charge_s(held_j, full_j, self._factor) * fade, FULL
         return math.inf, NONE
 
@@ -440,8 +443,7 @@ class Body:
         held_j = self._stored_j / fade
         if self.charging:
             wait_s = battery.charge_s(held_j, battery.constant_voltage_j(self._factor), self._factor) * fade
-            # What is nearer than this has come, whatever the rounding: a timer that never ends is worse.
-            return wait_s if wait_s > REACHED_S else math.inf
+            return wait_s if wait_s > 0.0 else math.inf
         load_w = sum(self._powers())
         drain_w = battery.drain_w(held_j, load_w, self._factor)
         return REFRESH_SHARE * battery.energy_j / drain_w if drain_w - load_w >= REFRESH_W else math.inf

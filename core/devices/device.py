@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.devices import ageing
-from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Body
+from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, POWER_ON_LEVEL, REFRESH, Body
 from core.devices.classes import DeviceProfile
 from core.devices.effects import (
     BatteryEmpty,
@@ -293,11 +293,13 @@ class Device(Body):
             self._case_c = min(self._case_c, self._bounds_c()[0])
             self._temperature_changed()
         elif kind == POWER_ON:
-            self._stored_j = max(self._stored_j, self._power_on_j())
+            self._lift(battery.energy_at(POWER_ON_LEVEL) if battery is not None else 0.0)
             self._turn_on()
         elif kind == FULL and battery is not None:
-            self._stored_j = max(self._stored_j, battery.full_j(self._factor) * self._fade)
+            self._lift(battery.full_j(self._factor))
             self._emit(BatteryFull())
+        elif kind == REFRESH and battery is not None and self.charging:
+            self._lift(battery.constant_voltage_j(self._factor))
         elif kind == EMPTY:
             self._emit(BatteryEmpty())
             self._turn_off("battery_empty")

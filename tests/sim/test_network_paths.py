@@ -497,7 +497,7 @@ def test_a_partition_and_a_failing_link_stop_bulk_where_it_is(network: Network) 
     crashed = made(partition, Fault("crash", "a", 8.0))
     assert crashed.undelivered() == [("a", "sink", "Large", "device")]
     spent = {(who, row.component): row.joules for _, who, row in crashed.records.rows if isinstance(row, EnergyRow)}
-    send_j, receive_j = PLUGGED.radios["wifi"][:2]
+    send_j, receive_j = PLUGGED.radios["wifi"].byte_j(inf, inf)
     sent, received = spent["a", "radio_send"] / send_j, spent["sink", "radio_receive"] / receive_j
     # Nothing has moved since the partition began.
     assert 0 < received == sent <= 7 * 8192
@@ -665,7 +665,7 @@ def test_no_message_is_lost_doubled_or_too_fast_in_any_network(
         assert row.sent_s >= last.get(pair, 0.0)
         last[pair] = row.sent_s
     assert outcome.world.paths is not None
-    send_j, receive_j = PLUGGED.radios["wifi"][:2]
+    send_j, receive_j = PLUGGED.radios["wifi"].byte_j(inf, inf)
     for name in ENDS:
         spent = {
             row.component: row.joules

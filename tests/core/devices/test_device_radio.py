@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.devices import Device, DeviceProfile, Radio, profile
+from core.actor import Actor
+from core.deployment import Placement
+from core.devices import Device, Radio, link, profile
 from core.devices.catalogue import radio
 
 LTE = radio("lte")
@@ -104,13 +106,9 @@ def test_a_radio_that_cannot_be_is_refused(field: str) -> None:
 
 
 def test_5g_has_a_radio_of_its_own_where_the_phone_has_one() -> None:
-    from core.deployment import Placement
-    from core.devices import link
-
     def radio_of(device: str, access: str) -> str:
-        found: DeviceProfile = profile(device)
-        placed = Placement(name="a", make=lambda: None, profile=found, link=link(access))  # type: ignore[arg-type, return-value]
-        return placed.radio_of(placed.link)
+        placement = Placement(name="a", make=Actor, profile=profile(device), link=link(access))
+        return placement.radio_of(placement.link)
 
     assert radio_of("phone_high_2024", "nr_nsa_low") == "nr"
     assert radio_of("phone_high_2024", "nr_mmwave") == "nr_mmwave"
