@@ -253,8 +253,8 @@ def fabricate(
 ) -> Path:
     """Write a run of `clients` phones for `rounds` rounds; `drops` adds what goes wrong, `real` what hosts record.
 
-    Of rounds with an odd number, the sum leaves out up to `left_out` updates. With `own_models` the clients evaluate the
-    global model and one of their own every third round.
+    Of rounds with an odd number, the sum leaves out up to `left_out` updates. With `own_models` the clients evaluate
+    the global model and one of their own every third round.
     """
     study = _Study(clients, rounds, seed, drops, left_out)
     study.own_models = own_models
