@@ -6,21 +6,31 @@ A run on sockets is compared on the same axis as a simulated one: seconds of the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from analysis import sheets, units
+from analysis.clients import MODELS, ClientScores
 from analysis.study import Floats, Study
 from analysis.tables import Run
+from analysis.target import Reached, asked, reaching
 from core.records.store import write_whole
 
 #: Type, sender, receiver.
 Key = tuple[str, str, str]
 #: Rows of a table of differences; more are counted.
 MOST_ROWS = 20
+#: What reaching a target takes: its name, its unit, and where it stands.
+_SPENT: Final[tuple[tuple[str, str, Callable[[Reached], float]], ...]] = (
+    ("rounds", "1", lambda reached: reached.round),
+    ("time", "s", lambda reached: reached.time_s),
+    ("bytes", "B", lambda reached: reached.size_bytes),
+    ("clients' energy", "J", lambda reached: reached.joules),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +111,37 @@ class Comparison:
         ]
         if a.is_regression or b.is_regression:
             found[0] = _figure("final error", (a.final_error, b.final_error), "")
+        found += [*self._of_clients, *self._targets]
         left_out = (int(a.left_out.sum()), int(b.left_out.sum()))
         if any(left_out):
             found.insert(3, _figure("updates left out of the sum", left_out, "1"))
         return found
+
+    @property
+    def _of_clients(self) -> list[Figure]:
+        """The last models on the clients' own examples, where clients of both runs evaluated any."""
+        a, b = self.a, self.b
+        if a.is_regression != b.is_regression:
+            return []
+        unit = "" if a.is_regression else "%"
+        scores = (ClientScores(a), ClientScores(b))
+        found = []
+        for model in (m for m in MODELS if any(m in s.models for s in scores)):
+            of_a, of_b = (s.final(model) for s in scores)
+            name = "clients, global model" if model == "global" else "clients, own models"
+            found += [
+                _figure(f"{name}: mean", (of_a.mean, of_b.mean), unit),
+                _figure(f"{name}: worst decile", (of_a.worst_decile, of_b.worst_decile), unit),
+                _figure(f"{name}: Jain's index", (of_a.jain, of_b.jain), ""),
+            ]
+        return found
+
+    @property
+    def _targets(self) -> list[Figure]:
+        """What each target of the two took in both runs."""
+        a, b = self.a, self.b
+        levels = sorted({level for level in (asked(a), asked(b)) if level is not None})
+        return [] if a.is_regression != b.is_regression else [f for level in levels for f in _target(a, b, level)]
 
     @property
     def verdicts(self) -> list[tuple[bool, str]]:
@@ -236,6 +273,27 @@ def _figure(name: str, values: tuple[float, float], unit: str) -> Figure:
     else:
         difference = f"× {units.number(b / a)}" if a and not 0.9 < b / a < 1.1 else _relative(a, b)
     return Figure(name, _shown(a, unit), _shown(b, unit), difference)
+
+
+def _target(a: Study, b: Study, level: float) -> list[Figure]:
+    """What a target took in both runs; where one did not reach it, that it did not."""
+    both = [reaching(study, level) for study in (a, b)]
+    of_a, of_b = (target.reached for target in both)
+    name = both[0].text
+    if of_a is None and of_b is None:
+        return [Figure(f"to {name}", both[0].missed, both[1].missed)]
+    nan = float("nan")
+    rows = [
+        _figure(
+            f"{what} to {name}",
+            (nan if of_a is None else get(of_a), nan if of_b is None else get(of_b)),
+            unit,
+        )
+        for what, unit, get in _SPENT
+    ]
+    shown = [target.missed or figure for target, figure in zip(both, (rows[0].a, rows[0].b), strict=True)]
+    rows[0] = dataclasses.replace(rows[0], a=shown[0], b=shown[1])
+    return rows
 
 
 def _shown(value: float, unit: str) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from analysis import sheets, units
+from analysis.clients import ClientScores
 from analysis.study import LEFT_OUT, Study
 from analysis.tables import Run
+from analysis.target import target_of
 from core.records.manifest import REPORT, Manifest
 from core.records.store import write_whole
 
@@ -36,6 +38,7 @@ class Card:
 
 def write_report(directory: Path) -> Path:
     """Write `report.html` into a run's directory and tell its path. Raises `RecordsError`."""
+    from analysis.plots.clients import clients
     from analysis.plots.cost import energy, spending
     from analysis.plots.data import labels
     from analysis.plots.devices import batteries, temperatures
@@ -46,7 +49,7 @@ def write_report(directory: Path) -> Path:
 
     study = Study(Run(directory))
     with styled():
-        before = [learning(study)]
+        before = [learning(study), clients(study)]
         drawings = (close_look, overview, faults, durations, spending, energy, batteries, temperatures, labels)
         after = [draw(study) for draw in drawings]
     page = pages().get_template("report.html")
@@ -62,6 +65,8 @@ def write_report(directory: Path) -> Path:
         plots_before=[plot for plot in before if plot is not None],
         plots_after=[plot for plot in after if plot is not None],
         reached=sheets.reached(study),
+        of_clients=sheets.of_clients(study),
+        score=study.score[0],
         traffic=sheets.traffic(study),
         troubles=sheets.troubles(study),
         costs=sheets.costs(study),
@@ -128,12 +133,37 @@ def cards(study: Study) -> list[Card]:
             study.score[1],
             "" if reference is None else f"reference {units.percent(reference.accuracy)}",
         ),
+        *_target(study),
+        *_own(study),
         Card("rounds", units.count(aggregated), _rounds(abandoned, int(study.hollow.sum()))),
         *([Card(LEFT_OUT.partition(" (")[0], units.count(left_out), omitted)] if left_out else []),
         Card(clock, units.duration(study.duration_s), f"{units.duration(manifest.wall_s)} of wall time"),
         Card("delivered", units.text(study.total_bytes, "B"), f"in {units.count(messages)} messages"),
         Card("clients' energy", *energy),
     ]
+
+
+def _target(study: Study) -> list[Card]:
+    """What became of the target, if the scenario names one."""
+    target = target_of(study)
+    if target is None:
+        return []
+    name = f"target {target.text}"
+    if target.reached is None:
+        value, _, why = target.missed.partition(" (")
+        return [Card(name, value, why.removesuffix(")"))]
+    time, size, energy = target.reached.spent
+    return [Card(name, f"round {target.reached.round}", f"{time}, {size}, {energy} by clients")]
+
+
+def _own(study: Study) -> list[Card]:
+    """The clients' own models beside the global one, if they have any."""
+    scores = ClientScores(study)
+    if "personal" not in scores.models:
+        return []
+    both = {model: study.score_text(scores.final(model).mean) for model in scores.models}
+    note = f"mean of clients; global {both['global']}" if "global" in both else "mean of clients"
+    return [Card(f"own models' {study.score[0]}", both["personal"], note)]
 
 
 def _rounds(abandoned: int, hollow: int) -> str:

@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 
 from analysis import units
+from analysis.clients import OWNER, ClientScores, Spread
 from analysis.faults import Befallen, befallen
-from analysis.study import LEFT_OUT, Study
+from analysis.study import LEFT_OUT, Study, natural
+from analysis.target import target_of, usual
 
 #: Rows of a table of single events; more are counted.
 MOST_ROWS: Final = 60
@@ -36,19 +38,87 @@ def sheet(
 
 
 def reached(study: Study) -> Sheet | None:
-    """What had been spent when an accuracy was first reached."""
-    reference = study.manifest.reference
-    rows = []
-    for level in study.reached:
-        name = units.percent(level.accuracy)
-        if reference is not None and level.accuracy == reference.accuracy:
+    """What had been spent when an accuracy, or the target, was first reached; and that the target was not."""
+    reference, target = study.manifest.reference, target_of(study)
+    rows: list[tuple[str, ...]] = []
+    for level in usual(study):
+        name = study.score_text(level.level)
+        if reference is not None and level.level == reference.accuracy:
             name += " (the reference's)"
-        spent = (units.duration(level.time_s), units.text(level.size_bytes, "B"), units.text(level.joules, "J"))
-        rows.append((name, str(level.round), *spent))
+        if target is not None and level.level == target.level:
+            name += " (the target)"
+        rows.append((name, str(level.round), *level.spent))
+    if target is not None and target.missed:
+        rows.append((f"{target.text} (the target): {target.missed}", "–", "–", "–", "–"))
     if not rows:
         return None
-    note = "When a model first had this accuracy; bytes delivered and energy drawn by the clients until then."
-    return sheet(("accuracy", "round", "time", "bytes", "energy"), rows, note=note)
+    score = study.score[0]
+    note = f"When a model first had this {score}; bytes delivered and energy drawn by the clients until then."
+    return sheet((score, "round", "time", "bytes", "energy"), rows, note=note)
+
+
+def of_clients(study: Study) -> list[Sheet]:
+    """How the last models differ between clients; so after every round, and the clients one by one."""
+    scores = ClientScores(study)
+    if not scores.models:
+        return []
+    text, score = study.score_text, study.score[0]
+    scale, unit = (1.0, "") if study.is_regression else (1e4, " (points²)")
+    heads = ("model", "after round", "clients", "mean", "worst decile", f"variance{unit}", "Jain's index")
+
+    def row(model: str, found: Spread) -> tuple[str, ...]:
+        spread = (units.number(scale * found.variance), f"{found.jain:.3f}")
+        counts = (str(found.round), units.count(found.clients))
+        return (OWNER[model], *counts, text(found.mean), text(found.worst_decile), *spread)
+
+    note = (
+        f"The {score} of a model on each client's own held-out examples; every client counts once. Worst decile: the "
+        "mean of the tenth of the clients that are worst off. Jain's index: 1 if all are equal, 1/n if only one of n "
+        "has any."
+    )
+    last = sheet(
+        heads, [row(model, scores.final(model)) for model in scores.models], note=f"{note} {_gain(study, scores)}"
+    )
+    found = [last]
+    rows = [row(model, each) for model in scores.models for each in scores.spreads(model)]
+    if len(rows) > len(last.rows):
+        found.append(sheet(heads, rows, title="After every round in which clients evaluated"))
+    return [*found, _client_list(study, scores)]
+
+
+def _gain(study: Study, scores: ClientScores) -> str:
+    """What clients gain from their own models, in a sentence, or nothing."""
+    gains = np.array(list(scores.gains.values()))
+    if not len(gains):
+        return ""
+    mean = units.number(float(gains.mean())) if study.is_regression else f"{100.0 * gains.mean():.1f} points"
+    clients = f"{units.count(len(gains))} {'client has' if len(gains) == 1 else 'clients have'}"
+    better, worse = int((gains > 0.0).sum()), int((gains < 0.0).sum())
+    return (
+        f"{clients} both: the own model is better for {units.count(better)} and worse for {units.count(worse)}, "
+        f"better by {mean} in the mean."
+    )
+
+
+def _client_list(study: Study, scores: ClientScores) -> Sheet:
+    """The clients one by one, those that the last global model serves worst first."""
+    last = {model: scores.last(model)[1] for model in scores.models}
+    first = scores.models[0]
+    sign = -1.0 if scores.low_is_good else 1.0
+    ordered = sorted(
+        sorted({client for found in last.values() for client in found}, key=natural),
+        key=lambda client: sign * last[first].get(client, sign * float("inf")),
+    )
+    rows = [
+        (
+            client,
+            units.count(scores.examples[client]),
+            *(study.score_text(last[model].get(client, float("nan"))) for model in scores.models),
+        )
+        for client in ordered[:MOST_ROWS]
+    ]
+    heads = ("client", "held-out examples", *(OWNER[model] for model in scores.models))
+    return sheet(heads, rows, title="Clients, the worst off first", note=_more(ordered))
 
 
 def traffic(study: Study) -> Sheet | None:

@@ -1,4 +1,4 @@
-"""What a run amounted to: who took part, the study in a sentence, its key figures, what an accuracy cost."""
+"""What a run amounted to: who took part, the study in a sentence, its key figures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ DRAWS: Final = (
 ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
 #: What is said of accepted updates that the exact sum did not take.
 LEFT_OUT: Final = "left out of the sum (not finite or out of range)"
-_LEVELS: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 _SMALL_NUMBERS: Final = (
     *("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
 )
@@ -52,17 +51,6 @@ class Curve:
     loss: Floats
     #: Mean absolute error of a regression; NaN for other tasks.
     error: Floats
-
-
-@dataclasses.dataclass(frozen=True)
-class Reached:
-    """When an accuracy was first reached, and what had been spent until then."""
-
-    accuracy: float
-    round: int
-    time_s: float
-    size_bytes: float
-    joules: float
 
 
 class Study:
@@ -173,17 +161,22 @@ class Study:
         known = self.curve.error[np.isfinite(self.curve.error)]
         return float(known[-1]) if len(known) else float("nan")
 
-    @property
+    @cached_property
     def is_regression(self) -> bool:
         """Whether models were evaluated by their error."""
-        return bool(np.isfinite(self.final_error))
+        of_clients = self.run.columns("client_evaluations")["error"].astype(np.float64)
+        return bool(np.isfinite(self.final_error) or np.isfinite(of_clients).any())
 
     @property
     def score(self) -> tuple[str, str]:
         """What the last model is measured by, accuracy or error, and how much it is, as text."""
         if self.is_regression:
-            return "error", units.number(self.final_error)
-        return "accuracy", units.percent(self.final_accuracy)
+            return "error", self.score_text(self.final_error)
+        return "accuracy", self.score_text(self.final_accuracy)
+
+    def score_text(self, value: float, digits: int = 1) -> str:
+        """An accuracy as a percentage with `digits` decimals, or an error with two significant digits more."""
+        return units.number(value, digits + 2) if self.is_regression else units.percent(value, digits)
 
     @cached_property
     def label_counts(self) -> npt.NDArray[np.int64]:
@@ -275,12 +268,16 @@ class Study:
 
     @cached_property
     def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
-        """Joules that the clients' devices have drawn until each of 240 times, s, by component.
+        """Joules that the clients' devices have drawn until each of 240 times, s, by component."""
+        grid = np.linspace(0.0, self.duration_s, 240)
+        return grid, self.clients_joules_until(grid)
+
+    def clients_joules_until(self, grid: Floats) -> dict[str, Floats]:
+        """Joules that the clients' devices have drawn until given times, s, by component.
 
         The processor's and the accelerator's are those of the jobs, spread over their time; the radios' follow the
         bytes; the others are spread evenly. All end at the recorded totals.
         """
-        grid = np.linspace(0.0, self.duration_s, 240)
         totals = self.drawn_j(self.clients)
         even = grid / self.duration_s if self.duration_s > 0.0 else np.zeros_like(grid)
         shapes = {
@@ -294,7 +291,7 @@ class Study:
             shape = shapes.get(draw)
             if totals[draw]:
                 parts[draw] = totals[draw] * (even if shape is None else shape)
-        return grid, parts
+        return parts
 
     def _job_shape(self, grid: Floats) -> Floats | None:
         rows = self.run.columns("jobs")
@@ -331,36 +328,6 @@ class Study:
         shape: Floats = np.concatenate([[0.0], total])[index] / total[-1]
         return shape
 
-    @cached_property
-    def reached(self) -> list[Reached]:
-        """The last four of the usual levels of accuracy that were reached, and the reference if it was.
-
-        Of several levels that one model reached first, the highest.
-        """
-        curve, reference = self.curve, self.manifest.reference
-        first = {int(np.argmax(curve.accuracy >= level)): level for level in _LEVELS if np.any(curve.accuracy >= level)}
-        levels = list(first.values())[-4:]
-        if reference is not None and np.any(curve.accuracy >= reference.accuracy):
-            levels = sorted({*levels, reference.accuracy})
-        bytes_s, delivered = self.bytes_over_time
-        grid, parts = self.clients_joules_over_time
-        joules = np.sum(list(parts.values()), axis=0) if parts else np.full_like(grid, np.nan)
-        found = []
-        for level in levels:
-            at = int(np.argmax(curve.accuracy >= level))
-            time_s = float(curve.time_s[at])
-            index = int(np.searchsorted(bytes_s, time_s, side="right"))
-            found.append(
-                Reached(
-                    accuracy=level,
-                    round=int(curve.round[at]),
-                    time_s=time_s,
-                    size_bytes=float(delivered[index - 1]) if index else 0.0,
-                    joules=float(np.interp(time_s, grid, joules)),
-                )
-            )
-        return found
-
     # In words.
 
     @cached_property
@@ -377,7 +344,7 @@ class Study:
             examples = int(self.run.evaluations()["examples"][-1])
             text += f", after which {units.percent(self.final_accuracy)} of {units.count(examples)} held-out examples "
             text += "are classified rightly"
-        elif self.is_regression:
+        elif np.isfinite(self.final_error):
             held_out = units.count(self.run.evaluations()["examples"][-1])
             text += f", after which the mean absolute error on {held_out} held-out examples "
             text += f"is {units.number(self.final_error)}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis import units
+from analysis.clients import ClientScores
 from analysis.report import ending
 from analysis.study import LEFT_OUT, Study
 from analysis.tables import Run
+from analysis.target import target_of
 from core.records.manifest import REPORT
 
 
@@ -29,6 +31,8 @@ def summary(directory: Path) -> list[str]:
     lines = [
         f"{manifest.name} {ending(manifest)}",
         f"  {name:<9} {score}",
+        *_target(study),
+        *_of_clients(study),
         f"  rounds    {units.count(len(rounds['round']))}{f', {abandoned} of them abandoned' if abandoned else ''}",
         *_omissions(study),
         f"  time      {time}",
@@ -39,6 +43,25 @@ def summary(directory: Path) -> list[str]:
         f"  report    {report}" if report.exists() else f"  records   {study.run.directory}",
     ]
     return [line.replace("\u00a0", " ").replace("\u202f", " ") for line in lines]
+
+
+def _target(study: Study) -> list[str]:
+    target = target_of(study)
+    return [] if target is None else [f"  target    {target.text}: {target.sentence}"]
+
+
+def _of_clients(study: Study) -> list[str]:
+    """The last models on the clients' own held-out examples."""
+    scores = ClientScores(study)
+    lines = []
+    for model in scores.models:
+        found = scores.final(model)
+        worst, mean = study.score_text(found.worst_decile), study.score_text(found.mean)
+        text = (
+            f"mean {mean}, worst decile {worst}, Jain's index {found.jain:.3f} ({units.count(found.clients)} clients)"
+        )
+        lines.append(f"  {'by client' if model == 'global' else 'own model':<9} {text}")
+    return lines
 
 
 def _omissions(study: Study) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from analysis import sheets, units
 from analysis.study import Study
+from analysis.target import usual
 from core.records.store import write_whole
 
 #: From this size on transfers have a goal.
@@ -166,7 +167,7 @@ def _rounds(study: Study) -> dict[float, float]:
 
 
 def _reached(study: Study) -> dict[float, float]:
-    return {level.accuracy: level.time_s for level in study.reached}
+    return {level.level: level.time_s for level in usual(study)}
 
 
 def _common(a: Mapping[float, float], b: Mapping[float, float]) -> tuple[list[float], list[float]]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import units
-from analysis.plots.style import BLUE, FAINT, VERMILLION, Plot, clock, figure, legend_over, svg, time_axis
+from analysis.plots.style import BLUE, FAINT, GREEN, VERMILLION, Plot, clock, figure, legend_over, svg, time_axis
 from analysis.study import Floats, Study
+from analysis.target import asked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ def learning(study: Study) -> Plot | None:
     reference = study.manifest.reference
     if reference is not None:
         caption += f" Dashed: the reference, {units.percent(reference.accuracy)} ({reference.source})."
+    target = asked(study)
+    if target is not None:
+        caption += f" Dotted: the target, {study.score_text(target)}."
     caption += " Ticks along the bottom are the ends of rounds."
     return Plot("learning", "How well it learned", caption, svg(drawn, "learning", caption))
 
@@ -65,6 +69,7 @@ def draw_learning(studies: list[tuple[Study, str, str]]) -> Figure:
     study = studies[0][0]
     if not regression:
         _reference(left, study)
+    _target(left, study)
     _end(left, study.curve.time_s / factor, _score(study), study.score[1])
     _end(right, study.curve.time_s / factor, study.curve.loss, None)
     for axes in (left, right):
@@ -88,8 +93,13 @@ def _accuracy_limits(axes: Axes, studies: list[tuple[Study, str, str]]) -> None:
     values = np.concatenate([study.curve.accuracy for study, _, _ in studies])
     values = 100.0 * values[np.isfinite(values)]
     references = [100.0 * s.manifest.reference.accuracy for s, _, _ in studies if s.manifest.reference is not None]
-    low = min([values.min(), *references])
-    high = max([values.max(), *references])
+    targets = (
+        [100.0 * level for level in map(asked, (study for study, _, _ in studies)) if level is not None]
+        if len(studies) == 1
+        else []
+    )
+    low = min([values.min(), *references, *targets])
+    high = max([values.max(), *references, *targets])
     bottom = min(10.0 * np.floor(low / 10.0), 90.0) if high - low < 60.0 else 0.0
     axes.set_ylim(bottom, 100.0 if high > 70.0 else min(100.0, high * 1.25 + 1.0))
 
@@ -107,6 +117,26 @@ def _reference(axes: Axes, study: Study) -> None:
         xytext=(0, 4),
         textcoords="offset points",
         color=VERMILLION,
+        fontsize=9.5,
+    )
+
+
+def _target(axes: Axes, study: Study) -> None:
+    level = asked(study)
+    if level is None:
+        return
+    at = level if study.is_regression else 100.0 * level
+    if study.is_regression:
+        axes.set_ylim(top=max(axes.get_ylim()[1], 1.1 * at))
+    axes.axhline(at, color=GREEN, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
+    # Away from the words of the reference, at the left, and from the last value, at the right.
+    axes.annotate(
+        f"target {study.score_text(level)}",
+        (0.45, at),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 4 if at < axes.get_ylim()[1] * 0.97 else -12),
+        textcoords="offset points",
+        color=GREEN,
         fontsize=9.5,
     )
 

@@ -47,6 +47,11 @@ class Study:
 def study(scenario: Scenario, *, world: str = "sim") -> Study:
     """Build a study. In the real world a client's data set holds its own examples only. Raises `ValueError`."""
     data = _federation(scenario)
+    target = scenario.report.target
+    if target is not None and target > 1.0 and data.data.task != "regression":
+        raise ValueError(
+            f"report.target: found {target:g}; accepted: an accuracy, at most 1 (100 %), for {data.data.task}"
+        )
     network = _model(scenario, data)
     algorithm = _algorithm(scenario, network)
     own = world == "real"

@@ -43,6 +43,7 @@ from core.scenario.units import (
     Joules,
     PositiveSeconds,
     ProbabilityOrNull,
+    ScoreOrNull,
     Seconds,
     SecondsOrForGood,
     SecondsOrNull,
@@ -536,6 +537,11 @@ class Report(Section):
     """What the report shows beside the results."""
 
     reference: ReferenceSpec | None = Field(None, description="A figure to hold the final accuracy against.")
+    target: ScoreOrNull = Field(
+        None,
+        description="Accuracy that is enough (of a regression: mean absolute error); told is what it took to reach "
+        "it, in rounds, time, energy and bytes.",
+    )
 
 
 class Scenario(Section):

@@ -228,6 +228,11 @@ Fraction: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Nu
 FractionOrNull: TypeAlias = Annotated[
     float | None, Quantity("a share", "", SHARE, "20 %", Number(0, 1), or_null="not asked for")
 ]
+#: An accuracy, or an error in units of the target of a regression, above 0; null: none.
+ScoreOrNull: TypeAlias = Annotated[
+    float | None,
+    Quantity("an accuracy or an error", "", SHARE, "90 %", Number(above=0, maximum=1e12), or_null="none"),
+]
 #: 0 to 1; null where there is none.
 ProbabilityOrNull: TypeAlias = Annotated[
     float | None,

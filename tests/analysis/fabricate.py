@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from core.records import (
+    ClientEvaluationRow,
     ClientRow,
     DeviceRow,
     EnergyRow,
@@ -73,6 +74,7 @@ class _Study:
         self.rng = np.random.default_rng(seed)
         self.drops = drops
         self.left_out = left_out
+        self.own_models = False
         self.rounds = rounds
         self.kinds = {f"phone-{i}": PHONES[i * len(PHONES) // clients] for i in range(clients)}
         self.speed = {name: float(self.rng.lognormal(0.0, 0.25)) for name in self.kinds}
@@ -195,7 +197,19 @@ class _Study:
             round=number, examples=357, accuracy=accuracy, loss=0.25 + 2.05 * math.exp(-number / 6)
         )
         self.rows.append((told_s, "coordinator", evaluation))
+        if self.own_models and number % 3 == 0:
+            self.evaluate(number, told_s, accuracy)
         return ended_s
+
+    def evaluate(self, number: int, at_s: float, accuracy: float) -> None:
+        """The clients' own evaluations: each differs from the rest in the same way, and its own model a little less."""
+        for i, name in enumerate(self.clients):
+            unlike = 0.3 * ((7 * i) % len(self.clients)) / len(self.clients)
+            for model, score in (("global", accuracy - unlike), ("personal", accuracy - 0.3 * unlike)):
+                row = ClientEvaluationRow(
+                    round=number, client=name, model=model, examples=25, accuracy=max(score, 0.0), loss=1.0
+                )
+                self.rows.append((at_s, "coordinator", row))
 
     def play(self) -> float:
         for name in self.kinds:
@@ -234,12 +248,16 @@ def fabricate(
     real: bool = False,
     placements: bool = True,
     left_out: int = 0,
+    own_models: bool = False,
+    target: float | None = None,
 ) -> Path:
     """Write a run of `clients` phones for `rounds` rounds; `drops` adds what goes wrong, `real` what hosts record.
 
-    Of rounds with an odd number, the sum leaves out up to `left_out` updates.
+    Of rounds with an odd number, the sum leaves out up to `left_out` updates. With `own_models` the clients evaluate
+    the global model and one of their own every third round.
     """
     study = _Study(clients, rounds, seed, drops, left_out)
+    study.own_models = own_models
     ended_s = study.play()
     writer = RunWriter(directory)
     for message in sorted(study.messages, key=lambda m: m[1]):
@@ -273,7 +291,7 @@ def fabricate(
     manifest = Manifest(
         name="quickstart",
         description="Phones learn to read digits.",
-        scenario={"data": {"name": "digits"}, "model": {"name": "softmax"}},
+        scenario={"data": {"name": "digits"}, "model": {"name": "softmax"}, "report": {"target": target}},
         seed=seed,
         world="real" if real else "sim",
         time_scale=0.02 if real else 0.0,

@@ -14,7 +14,7 @@ import pytest
 
 from analysis import Run
 from analysis.compare import compare, write_comparison
-from analysis.plots import comparison, cost, devices, learning, rounds
+from analysis.plots import clients, comparison, cost, devices, learning, rounds
 from analysis.plots.style import styled
 from analysis.report import write_report
 from analysis.study import Study
@@ -24,6 +24,7 @@ from tests.analysis.fabricate import fabricate
 
 DRAWINGS = (
     learning.learning,
+    clients.clients,
     rounds.close_look,
     rounds.overview,
     rounds.durations,
@@ -43,6 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "hundred": fabricate(root / "hundred", clients=100, rounds=12, drops=True),
         "real": fabricate(root / "real", real=True, rounds=5),
         "astray": fabricate(root / "astray", rounds=3, clients=4, left_out=4),
+        "own": fabricate(root / "own", clients=30, rounds=12, own_models=True, target=0.9),
         "bare": fabricate(root / "bare", placements=False, rounds=1, clients=1),
     }
 
@@ -79,7 +81,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-@pytest.mark.parametrize("name", ["quick", "drops", "hundred", "real", "astray", "bare"])
+@pytest.mark.parametrize("name", ["quick", "drops", "hundred", "real", "astray", "own", "bare"])
 def test_a_report_is_one_file_that_needs_no_network(reports: dict[str, str], name: str) -> None:
     text = reports[name]
     page = Page(text)
@@ -235,7 +237,7 @@ def figures(runs: dict[str, Path]) -> dict[str, dict[str, Any]]:
                 own[key] = drawn
                 return ""
 
-            for module in (learning, rounds, cost, devices, comparison):
+            for module in (learning, clients, rounds, cost, devices, comparison):
                 patch.setattr(module, "svg", keep)
             if name == "compared":
                 comparison.plots(compare(runs["quick"], directory))
@@ -260,7 +262,7 @@ def _texts(drawn: Any) -> list[tuple[str, Any]]:
     return [(a.get_text(), a.get_window_extent(renderer)) for a in artists if a.get_text().strip()]
 
 
-NAMES = ["quick", "drops", "hundred", "real", "astray", "bare", "compared"]
+NAMES = ["quick", "drops", "hundred", "real", "astray", "own", "bare", "compared"]
 
 
 @pytest.mark.parametrize("name", NAMES)
