@@ -29,6 +29,7 @@ def summary(directory: Path) -> list[str]:
     lines = [
         f"{manifest.name} {ending(manifest)}",
         f"  {name:<9} {score}",
+        *([f"            {study.origin}"] if study.origin else []),
         f"  rounds    {units.count(len(rounds['round']))}{f', {abandoned} of them abandoned' if abandoned else ''}",
         *_omissions(study),
         f"  time      {time}",
