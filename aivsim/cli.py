@@ -146,6 +146,27 @@ def tune(scenario: str, repeats: int, seed: int | None, settings: tuple[str, ...
 
 
 @cli.command()
+@click.argument("runs", nargs=-1, required=True, type=_DIRECTORY, metavar="RUN_DIR...")
+@click.option("--out", type=_DIRECTORY, metavar="FILE", help="Where to write it; default: RUN_DIR/surrogate.json.")
+@click.option(
+    "--check",
+    "checked",
+    multiple=True,
+    type=_DIRECTORY,
+    metavar="OTHER_RUN",
+    help="A run, of another seed or cohort size, to state the residual on; it is not fitted to. May be repeated.",
+)
+def surrogate(runs: tuple[Path, ...], out: Path | None, checked: tuple[Path, ...]) -> None:
+    """Fit learning curves to runs that trained, for `numerics.fidelity: surrogate`.
+
+    With runs of several cohort sizes, how much a larger cohort speeds learning up is fitted too.
+    """
+    from aivsim.surrogate import surrogate_command
+
+    surrogate_command(runs, checked, out)
+
+
+@cli.command()
 @click.argument("file", type=_DIRECTORY)
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
 def new(file: Path, force: bool) -> None:

@@ -43,6 +43,7 @@ from core.wire import Payload
 if TYPE_CHECKING:
     from analysis.tables import Run
     from core.compute import Checkpoint, Evaluator, Timing
+    from core.records.curves import LearningCurves
     from core.scenario.build import Study
 
 World = Literal["sim", "real"]
@@ -219,6 +220,7 @@ def _open(
     resolve: Callable[[Payload], Any] | None = None,
     time_scale: float = 0.0,
     resumes: int = 0,
+    curves: LearningCurves | None = None,
 ) -> _Ledger:
     if not resumes:
         _claim(directory)
@@ -237,6 +239,8 @@ def _open(
         started=_utc_now(),
         resumes=resumes,
         layout=scenario.numerics.layout,
+        fidelity=scenario.numerics.fidelity,
+        surrogate=curves,
         time_scale=time_scale,
         versions=_versions(),
         host=_host(),
@@ -338,14 +342,17 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
     trains = scenario.numerics.fidelity == "train"
     shown.phase("dealing the data")
     built = _build(scenario, "sim")
-    ledger = _open(scenario, "sim", directory, lambda payload: evaluator.resolved(payload), resumes=resumes)
+    curves = built.deployment.curves
+    ledger = _open(
+        scenario, "sim", directory, lambda payload: evaluator.resolved(payload), resumes=resumes, curves=curves
+    )
     checkpoint: Checkpoint | None = None
     if trains and scenario.numerics.checkpoint:
         try:
             checkpoint = Checkpoint(directory / FOLDER)
         except (CheckpointError, OSError) as error:
             raise CannotBegin(str(error)) from error
-    evaluator = _evaluator(scenario, checkpoint)
+    evaluator = _evaluator(scenario, checkpoint, curves)
     evaluations: list[EvaluationRow] = []
 
     def observe(time_s: float, actor: str, row: Row) -> None:
@@ -363,7 +370,7 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
         world.run()
         ledger.phase("events")
         shown.phase("computing")
-        for row in evaluations if trains else ():
+        for row in evaluations if scenario.numerics.fidelity != "timing" else ():
             score = "error" if row.accuracy is None else "accuracy"
             metrics = getattr(row, score)
             if isinstance(metrics, Payload):
@@ -383,10 +390,12 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
         checkpoint.remove()
 
 
-def _evaluator(scenario: Scenario, checkpoint: Checkpoint | None) -> Evaluator | Timing:
+def _evaluator(scenario: Scenario, checkpoint: Checkpoint | None, curves: LearningCurves | None) -> Evaluator | Timing:
     """How this scenario's numbers are computed."""
-    from core.compute import Evaluator, Timing
+    from core.compute import Evaluator, Surrogate, Timing
 
+    if curves is not None:
+        return Surrogate(curves)
     numerics = scenario.numerics
     if numerics.fidelity == "timing":
         return Timing()

@@ -54,6 +54,13 @@ class Pair:
     size_bytes: tuple[int, int]
 
 
+def _name(study: Study) -> str:
+    """World and name of a run, and its fidelity if it did not train."""
+    manifest = study.manifest
+    fidelity = "" if manifest.fidelity == "train" else f" ({manifest.fidelity})"
+    return f"{'simulated' if manifest.world == 'sim' else 'real'} {manifest.name}{fidelity}"
+
+
 class Comparison:
     """What is the same and what differs between two runs."""
 
@@ -64,7 +71,7 @@ class Comparison:
     @cached_property
     def names(self) -> tuple[str, str]:
         """What the runs are called: world and name, and the directory where these do not tell them apart."""
-        names = [f"{'simulated' if s.manifest.world == 'sim' else 'real'} {s.manifest.name}" for s in (self.a, self.b)]
+        names = [_name(study) for study in (self.a, self.b)]
         if names[0] == names[1]:
             names = [f"{n} ({s.run.directory.resolve().name})" for n, s in zip(names, (self.a, self.b), strict=True)]
         return (names[0], names[1]) if names[0] != names[1] else (f"{names[0]} A", f"{names[1]} B")

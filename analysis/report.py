@@ -107,7 +107,9 @@ def tags(study: Study) -> list[str]:
     world = "simulated" if manifest.world == "sim" else "real sockets"
     if manifest.world == "real" and study.pace != 1.0:
         world += f", {study.pace:g} wall seconds a second"
-    return [world, f"seed {manifest.seed}", f"layout {manifest.layout}", _date(manifest.started)]
+    computed = {"train": f"layout {manifest.layout}", "timing": "timing only, nothing trained"}
+    how = computed.get(manifest.fidelity, "accuracies of a surrogate, not measured")
+    return [world, f"seed {manifest.seed}", how, _date(manifest.started)]
 
 
 def _date(text: str) -> str:
@@ -124,14 +126,13 @@ def cards(study: Study) -> list[Card]:
     whole, clients = units.text(study.total_j(), "J"), units.text(study.total_j(study.clients), "J")
     energy = (clients, f"of {whole} of all devices") if study.energy_j else ("–", "not measured")
     omitted = f"of {units.count(accepted)} accepted updates: not finite or out of range"
-    reference = manifest.reference
     messages = study.run.table("messages").num_rows
     clock = "simulated" if manifest.world == "sim" else "time of the study"
     return [
         Card(
             f"final {study.score[0]}",
             study.score[1],
-            "" if reference is None else f"reference {units.percent(reference.accuracy)}",
+            "; ".join(part for part in (_origin(study), _reference(manifest)) if part),
         ),
         *_target(study),
         *_own(study),
@@ -164,6 +165,14 @@ def _own(study: Study) -> list[Card]:
     both = {model: study.score_text(scores.final(model).mean) for model in scores.models}
     note = f"mean of clients; global {both['global']}" if "global" in both else "mean of clients"
     return [Card(f"own models' {study.score[0]}", both["personal"], note)]
+
+
+def _origin(study: Study) -> str:
+    return study.origin.partition(":")[0]
+
+
+def _reference(manifest: Manifest) -> str:
+    return "" if manifest.reference is None else f"reference {units.percent(manifest.reference.accuracy)}"
 
 
 def _rounds(abandoned: int, hollow: int) -> str:

@@ -178,6 +178,16 @@ class Study:
         """An accuracy as a percentage with `digits` decimals, or an error with two significant digits more."""
         return units.number(value, digits + 2) if self.is_regression else units.percent(value, digits)
 
+    @property
+    def origin(self) -> str:
+        """Where accuracies and losses come from if they were not measured; empty if they were."""
+        manifest = self.manifest
+        if manifest.fidelity == "timing":
+            return "nothing was trained (fidelity timing)"
+        if manifest.surrogate is not None:
+            return f"of a surrogate, not measured: {manifest.surrogate.description}"
+        return ""
+
     @cached_property
     def label_counts(self) -> npt.NDArray[np.int64]:
         """Training examples of each label of each client, [clients, labels], in the order of `shards`."""

@@ -31,6 +31,7 @@ def summary(directory: Path) -> list[str]:
     lines = [
         f"{manifest.name} {ending(manifest)}",
         f"  {name:<9} {score}",
+        *([f"            {study.origin}"] if study.origin else []),
         *_target(study),
         *_of_clients(study),
         f"  rounds    {units.count(len(rounds['round']))}{f', {abandoned} of them abandoned' if abandoned else ''}",

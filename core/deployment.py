@@ -12,6 +12,7 @@ from core.actor import Actor, Message
 from core.devices import DeviceProfile
 from core.links import Link
 from core.network import Network
+from core.records.curves import LearningCurves
 
 #: How long a reordered message waits at most, s, where nothing else is said.
 REORDER_DELAY_S: Final = 10.0
@@ -185,8 +186,10 @@ class Deployment:
     faults: tuple[Fault, ...] = ()
     #: Deferred jobs that may wait before the oldest are computed (simulator).
     max_pending: int = 512
-    #: `train`, or `timing`: nothing is computed (simulator).
+    #: `train`; or `timing`, nothing is computed; or `surrogate`, and evaluations follow `curves` (simulator).
     fidelity: str = "train"
+    #: Learning curves of a surrogate.
+    curves: LearningCurves | None = None
     #: Layout of batches: `scan`, `vmap:8`, or `scan/vmap:8`.
     layout: str = "scan"
     #: Encode and decode every message in the simulator too.

@@ -51,10 +51,10 @@ def run_sim(deployment: Deployment, *, prepare: Callable[[World], None] | None =
 
     `prepare` sees the world before it begins, for SimPy processes of one's own.
     """
-    from core.compute import Evaluator, Timing
+    from core.compute import Evaluator, Surrogate, Timing
 
     records = SimulatedRun()
-    evaluator: Evaluator | Timing = Timing()
+    evaluator: Evaluator | Timing = Timing() if deployment.curves is None else Surrogate(deployment.curves)
     if deployment.fidelity == "train":
         evaluator = Evaluator(max_pending=deployment.max_pending, layout=deployment.layout)
     world = World(deployment, records, evaluator)

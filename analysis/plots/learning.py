@@ -26,6 +26,8 @@ def learning(study: Study) -> Plot | None:
     final = " ".join(study.score[::-1]) if study.is_regression else study.score[1]
     every = "each round" if len(curve.round) == len(study.run.rounds()["round"]) else "the rounds with a dot"
     caption = f"The model after {every} on the pooled held-out examples; it ends at {final}."
+    if study.origin:
+        caption += f" The figures are {study.origin}."
     reference = study.manifest.reference
     if reference is not None:
         caption += f" Dashed: the reference, {units.percent(reference.accuracy)} ({reference.source})."

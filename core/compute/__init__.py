@@ -29,6 +29,7 @@ from core.compute.evaluator import Evaluator  # noqa: E402
 from core.compute.executor import NumericsFailed  # noqa: E402
 from core.compute.function import Accumulation, Function, HostFunction, ShardView, key_from  # noqa: E402
 from core.compute.shard import Rows, Shard  # noqa: E402
+from core.compute.surrogate import Surrogate  # noqa: E402
 from core.compute.timing import Timing  # noqa: E402
 
 
@@ -57,6 +58,7 @@ __all__ = [
     "Rows",
     "Shard",
     "ShardView",
+    "Surrogate",
     "Timing",
     "enable_compilation_cache",
     "key_from",

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from core.records.curves import LearningCurves
 from core.records.store import RecordsError, write_whole
 
 MANIFEST: Final = "manifest.json"
@@ -53,6 +54,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     resumes: int = 0
     #: Layout of batches.
     layout: str = "scan"
+    #: How numbers were computed; accuracies of a `surrogate` follow `surrogate` and were not measured.
+    fidelity: Literal["train", "surrogate", "timing"] = "train"
+    surrogate: LearningCurves | None = None
     #: Versions of Python and of the packages that the numbers depend on.
     versions: dict[str, str] = {}
     #: Processor, cores, memory, system.

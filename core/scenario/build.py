@@ -20,6 +20,8 @@ from core.data import Federation, federation
 from core.deployment import Deployment, Placement
 from core.learning import ALGORITHMS, Algorithm
 from core.models import TASKS, Model, from_nnx, model, models
+from core.records import RecordsError
+from core.records.curves import LearningCurves, read_curves
 from core.roles import MESSAGES, AsyncCoordinator, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
 from core.scenario import resolve
 from core.scenario.names import COORDINATOR, EVALUATOR
@@ -87,6 +89,7 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
         faults=resolve.faults(scenario),
         max_pending=scenario.numerics.max_pending,
         fidelity=scenario.numerics.fidelity,
+        curves=_curves(scenario),
         layout=scenario.numerics.layout,
         strict_wire=scenario.numerics.strict_wire,
         time_scale=scenario.real.time_scale if scenario.real.devices == "emulated" else 1.0,
@@ -95,6 +98,17 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
         congestion=scenario.real.congestion,
     )
     return Study(scenario, data, network, algorithm, deployment)
+
+
+def _curves(scenario: Scenario) -> LearningCurves | None:
+    """The learning curves that evaluations follow, if they do. Raises `ValueError`."""
+    numerics = scenario.numerics
+    if numerics.fidelity != "surrogate" or numerics.surrogate is None:
+        return None
+    try:
+        return read_curves(numerics.surrogate)
+    except RecordsError as error:
+        raise ValueError(str(error)) from None
 
 
 def _federation(scenario: Scenario) -> Federation:

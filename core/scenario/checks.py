@@ -393,6 +393,30 @@ def _algorithm_file(s: Scenario) -> Iterator[Finding]:
     yield from _file(("training", "algorithm"), s.training.algorithm)
 
 
+def _surrogate(s: Scenario) -> Iterator[Finding]:
+    """The curves of a surrogate are there, and were fitted to training like this."""
+    if s.numerics.fidelity != "surrogate":
+        return
+    path, accepted = ("numerics", "surrogate"), "the path of a file that `aivsim surrogate` wrote for such training"
+    if s.numerics.surrogate is None:
+        yield Finding(path, accepted, "fidelity surrogate needs learning curves")
+        return
+    # Only here, because the records load more than a check needs.
+    from core.records import RecordsError
+    from core.records.curves import learning_of, read_curves, unlike
+
+    try:
+        curves = read_curves(s.numerics.surrogate)
+    except RecordsError as error:
+        yield Finding(path, accepted, str(error))
+        return
+    difference = unlike(curves.learning, learning_of(s.resolved()))
+    if difference:
+        yield Finding(path, accepted, f"its curves were fitted to other training: {difference}")
+    if s.numerics.strict_wire:
+        yield Finding(("numerics", "strict_wire"), "false", "a surrogate's models have no numbers to encode")
+
+
 def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
     """A file that is named exists."""
     file = spec if spec.endswith(DATA_SUFFIXES) else spec.rpartition(":")[0]
@@ -421,5 +445,6 @@ _CHECKS: Final = (
     _dataset_file,
     _model_file,
     _algorithm_file,
+    _surrogate,
     *FAULT_CHECKS,
 )

@@ -57,7 +57,13 @@ CHECKS: Final = "checks"
 #: Endings of files that are read whole.
 FILES: Final = (*DATA_SUFFIXES, ".graphml", ".json")
 #: Keys whose value may be a path, which is relative to the file that it stands in.
-PATH_KEYS: Final = (("data", "dataset"), ("model", "name"), ("training", "algorithm"), ("network", "topology"))
+PATH_KEYS: Final = (
+    ("data", "dataset"),
+    ("model", "name"),
+    ("training", "algorithm"),
+    ("network", "topology"),
+    ("numerics", "surrogate"),
+)
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _ or -", _NAME, maximum=64)]
@@ -472,10 +478,15 @@ class RandomFaultSpec(FaultShape):
 class Numerics(Section):
     """How numbers are computed; none of it changes times, energies or traffic."""
 
-    fidelity: Annotated[Literal["train", "timing"], Choice("train", "timing")] = Field(
+    fidelity: Annotated[Literal["train", "surrogate", "timing"], Choice("train", "surrogate", "timing")] = Field(
         "train",
         description="train: real training. timing: nothing is computed; times, energies and traffic are the same, "
-        "unless a looked-at value steers the run (simulator).",
+        "unless a looked-at value steers the run (simulator). surrogate: as timing, with accuracies of fitted curves.",
+    )
+    surrogate: Annotated[str | None, Text("the path of a .json file", maximum=1000, or_null="none")] = Field(
+        None,
+        description="File of learning curves that `aivsim surrogate` has fitted to runs with fidelity train; used with "
+        "fidelity surrogate.",
     )
     layout: Annotated[
         str,
