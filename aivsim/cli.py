@@ -323,14 +323,20 @@ def verify(directory: Path) -> None:
 @click.option(
     "--data", type=_DIRECTORY, metavar="DIR", help="Folder of the reference data; default: $AIVSIM_SHARED_DATA."
 )
-def oracles(topic: str, out: Path | None, data: Path | None) -> None:
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Of learning: also run every algorithm on two data sets, and write tables between FILE's markers (minutes).",
+)
+def oracles(topic: str, out: Path | None, data: Path | None, results: Path | None) -> None:
     """Check the models of TOPIC (such as physics) against theory, measurements and published figures.
 
     Ends with 1 if a check fails. What needs data that are not there is left out.
     """
     from aivsim.oracles import oracles_command
 
-    oracles_command(topic, out=out, data=data)
+    oracles_command(topic, out=out, data=data, results=results)
 
 
 @cli.command()

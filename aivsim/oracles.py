@@ -15,8 +15,11 @@ from aivsim.errors import Failed, InputWrong
 DATA_VARIABLE: Final = "AIVSIM_SHARED_DATA"
 
 
-def oracles_command(topic: str, *, out: Path | None, data: Path | None) -> None:
-    """Make all checks of a topic, print them, and write the page if asked. Raises `InputWrong` and `Failed`."""
+def oracles_command(topic: str, *, out: Path | None, data: Path | None, results: Path | None = None) -> None:
+    """Make all checks of a topic, print them, and write the page if asked. Raises `InputWrong` and `Failed`.
+
+    `results` is a Markdown file between whose markers the tables of what was learned go (`aivsim.learned`).
+    """
     from analysis import oracles
     from analysis.oracles.page import difference_of, text_of, tolerance_of, write_page
 
@@ -25,6 +28,10 @@ def oracles_command(topic: str, *, out: Path | None, data: Path | None) -> None:
     data = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     if data is not None and not data.is_dir():
         raise InputWrong(f"{data} is no folder of data")
+    if results is not None:
+        from aivsim.learned import checked_page
+
+        checked_page(topic, results, data)
     outcomes = oracles.run(topic, data)
     made = failed = 0
     for outcome in outcomes:
@@ -51,5 +58,11 @@ def oracles_command(topic: str, *, out: Path | None, data: Path | None) -> None:
             click.echo(str(write_page(topic, outcomes, out)))
         except OSError as error:
             raise InputWrong(f"cannot write into {out}: {error.strerror}") from None
+    if results is not None and data is not None:
+        from aivsim.learned import write_results
+
+        checks = [check for outcome in outcomes if outcome.findings for check in outcome.findings.checks]
+        more, wrong = write_results(results, data, checks)
+        made, failed = made + more, failed + wrong
     if failed:
         raise Failed(f"{failed} of {made} checks failed")
