@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import os
 import shutil
 import struct
 import zlib
@@ -126,11 +125,6 @@ class Checkpoint:
             at += _PREFIX.size + length
         return at
 
-    @property
-    def steps(self) -> int:
-        """Finished steps that were found and not asked for yet."""
-        return len(self._known)
-
     def _group_path(self, step: int, group: str) -> Path:
         return self.directory / f"{step:08d}.{group}"
 
@@ -203,8 +197,3 @@ class Checkpoint:
         """The run is done: nothing is left to resume."""
         self.close()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def exists(directory: Path) -> bool:
-    """Whether a run's folder has a checkpoint."""
-    return os.path.isfile(directory / FOLDER / _JOURNAL)

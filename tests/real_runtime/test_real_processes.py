@@ -118,12 +118,15 @@ def test_no_process_stays_behind(tmp_path: Path, number: signal.Signals) -> None
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        nodes = psutil.Process(process.pid).children(recursive=True)
-        assert len(nodes) == 3
-        process.send_signal(number)
-        assert process.wait(timeout=30) != 0
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            nodes = psutil.Process(process.pid).children(recursive=True)
+            assert len(nodes) == 3
+            process.send_signal(number)
+            assert process.wait(timeout=30) != 0
+        finally:
+            process.kill()
     _, alive = psutil.wait_procs(nodes, timeout=30)
     assert alive == []
     if number != signal.SIGKILL:
