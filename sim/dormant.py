@@ -105,7 +105,11 @@ class Dormant:
         self.awake: dict[int, Node] = {}
         # numpy takes zeros from the system page by page: rows that were never written cost nothing.
         self._met = np.zeros(population.count, np.bool_)
-        self._devices = np.zeros((population.count, ROW_LENGTH))
+        #: Rows of the devices that have rested, as many as there are, and where each stands: of a million few are met,
+        #: and they would lie on all pages of a table for everybody.
+        self._devices = np.zeros((min(64, population.count), ROW_LENGTH))
+        self._places = np.zeros(population.count, np.int32)
+        self._rested = 0
         self._requests = np.zeros(population.count, np.int32)
         self._columns: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
         #: State that is no number: (number, field) → value.
@@ -142,7 +146,7 @@ class Dormant:
         met = bool(self._met[index])
         node = world.make_node(placement, self, index)
         if met:
-            node.device.from_row(self._devices[index].tolist())
+            node.device.from_row(self._devices[self._places[index]].tolist())
             node.take_counts()
         if placement.course is not None:
             self._catch_up(node, placement.course, met)
@@ -243,8 +247,10 @@ class Dormant:
 
     def put_to_rest(self, index: int, node: Node) -> None:
         """Write a node and its actor into their row and let go of them."""
-        self._met[index] = True
-        self._devices[index] = node.device.to_row()
+        if not self._met[index]:
+            self._met[index] = True
+            self._places[index] = self._new_row()
+        self._devices[self._places[index]] = node.device.to_row()
         cell = node.cell
         if cell is not None:
             self._requests[index] = cell.requests
@@ -267,6 +273,15 @@ class Dormant:
         self.is_awake[index] = False
         del self.world.nodes[node.name]
         self.world.live -= 1
+
+    def _new_row(self) -> int:
+        """The number of a row that nobody has."""
+        rows = self._devices
+        if self._rested == len(rows):
+            more = min(max(len(rows) // 4, 64), self.population.count - len(rows))
+            self._devices = np.concatenate([rows, np.zeros((more, ROW_LENGTH))])
+        self._rested += 1
+        return self._rested - 1
 
     @staticmethod
     @functools.cache

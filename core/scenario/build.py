@@ -39,8 +39,8 @@ from core.scenario.schema import Scenario, Station
 
 #: Groups of more devices are populations in the simulator: their devices are made when they are met.
 LARGEST_GROUP: Final = 10_000
-#: Devices of populations that are held awake at once; the default of a deployment would take half a gigabyte.
-AWAKE: Final = 16_384
+#: Devices of populations that are held awake at once: some kilobytes each, and few are busy.
+AWAKE: Final = 4096
 #: What is expected of own parts.
 _MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
 _ALGORITHM: Final = (
