@@ -35,7 +35,7 @@ from core.roles.messages import Requirements as Asked
 from core.scenario import Scenario, resolve
 from core.scenario.build import Study, study
 from core.scenario.names import COORDINATOR, EVALUATOR
-from core.scenario.schema import Group, Station
+from core.scenario.schema import TYPICAL, Group, Station
 from core.wire import ArrayDict, Payload, frame_size
 
 
@@ -80,6 +80,17 @@ def _place(scenario: Scenario, name: str, count: int, station: Station | Group, 
     return (name, str(count), station.device, link.name, rates, f"{link.latency_s * 1e3:g}", station.region, *rest)
 
 
+def _charge(group: Group) -> str:
+    """Charge at the start, and who charges it."""
+    charging = ", charging" if group.charging else ""
+    if group.availability.kind != "always":
+        charging = f", {group.availability.kind}"
+    if group.battery == TYPICAL:
+        return f"typical{charging}"
+    low, high = (units.percent(level, 0) for level in group.battery)
+    return (low if low == high else f"{low} to {high}") + charging
+
+
 def _places(scenario: Scenario) -> None:
     """Who is where."""
     show.heading("Devices")
@@ -87,10 +98,9 @@ def _places(scenario: Scenario) -> None:
     if scenario.evaluator is not None:
         rows.append(_place(scenario, EVALUATOR, 1, scenario.evaluator, "", ""))
     for group in scenario.devices:
-        low, high = (units.percent(level, 0) for level in group.battery)
         battery = "mains"
         if resolve.profile(scenario, group.device).battery is not None:
-            battery = (low if low == high else f"{low} to {high}") + (", charging" if group.charging else "")
+            battery = _charge(group)
         rows.append(_place(scenario, group.name, group.count, group, battery, f"{group.speed_spread:g}"))
     headers = ("name", "count", "class", "link", "up / down Mbit/s", "latency ms", "region", "battery", "speed spread")
     show.table(headers, rows, right=(1, 4, 5, 8))
@@ -99,7 +109,8 @@ def _places(scenario: Scenario) -> None:
 def _learning(scenario: Scenario, built: Study) -> None:
     """Data, model and job."""
     show.heading("Learning")
-    sizes = sorted(len(part) for part in built.federation.train[: scenario.device_count])
+    amounts = built.federation.sizes()[: scenario.device_count]
+    sizes = sorted(amounts.tolist())
     counts = built.federation.label_counts()[: scenario.device_count]
     labels = np.count_nonzero(counts, axis=1)
     training, model = scenario.training, built.model
@@ -227,9 +238,9 @@ def _rounds(scenario: Scenario, built: Study) -> float:
     """What a round costs a median client of each group; the time of the slowest group, s."""
     show.heading("A round of one client, by group (its median client, alone with the coordinator)")
     costs: dict[str, Cost] = {}
-    first = 0
+    first, amounts = 0, built.federation.sizes()
     for group in scenario.devices:
-        clients = sorted(range(first, first + group.count), key=lambda client: len(built.federation.train[client]))
+        clients = sorted(range(first, first + group.count), key=lambda client: int(amounts[client]))
         shard = built.federation.shard(clients[len(clients) // 2])
         costs[group.name] = _cost(scenario, built, group, shard)
         first += group.count

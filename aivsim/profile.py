@@ -131,8 +131,8 @@ def training_step(scenario: Scenario, at_once: int) -> tuple[float, float, float
 
     built = study(scenario, world="real")
     # The client with as many examples as half of the others have.
-    clients = sorted(range(scenario.device_count), key=lambda number: len(built.federation.train[number]))
-    shard = built.federation.own_shard(clients[len(clients) // 2])
+    clients = np.argsort(built.federation.sizes()[: scenario.device_count], kind="stable")
+    shard = built.federation.own_shard(int(clients[len(clients) // 2]))
     eager = Eager(scenario.numerics.layout)
     algorithm = built.algorithm
     key = np.zeros(2, np.uint32)

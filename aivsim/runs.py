@@ -312,10 +312,12 @@ def _build(scenario: Scenario, world: World) -> Study:
 
 
 def _record_shards(ledger: _Ledger, built: Study) -> None:
-    """Who has which examples: a row for each client's device."""
-    from core.data import chance_distance, label_distance
+    """Who has which examples: a row for each client's device, but of clients that sample, who may be a million."""
+    from core.data import Federation, chance_distance, label_distance
 
     federation, names = built.federation, built.scenario.device_names
+    if not isinstance(federation, Federation):
+        return
     counts = federation.label_counts()[: len(names)]
     distances, chances = label_distance(counts), chance_distance(counts)
     for k, name in enumerate(names):
@@ -384,7 +386,7 @@ def _simulate(scenario: Scenario, directory: Path, shown: Display, resumes: int 
             "done",
             simulated_s=world.env.now,
             model_sha256=None if model is None else model_sha256(model),
-            counts=_counts(ledger, evaluator),
+            counts={**_counts(ledger, evaluator), "transitions": world.attendance.transitions},
         )
     if checkpoint is not None:
         checkpoint.remove()

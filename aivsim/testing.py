@@ -74,6 +74,7 @@ class FakeDevice:
     temperature_c: float | None = 25.0
     network: str = "wifi"
     metered: bool = False
+    in_use: bool = False
     load: float = 0.0
 
 

@@ -110,7 +110,7 @@ class Comparison:
             _figure("rounds", (len(a.run.rounds()["round"]), len(b.run.rounds()["round"])), "1"),
             _figure("length of the study", (a.duration_s, b.duration_s), "s"),
             _figure("median round", (_median_round_s(a), _median_round_s(b)), "s"),
-            _figure("messages", (a.run.table("messages").num_rows, b.run.table("messages").num_rows), "1"),
+            _figure("messages", (a.run.count("messages"), b.run.count("messages")), "1"),
             _figure("delivered", (a.total_bytes, b.total_bytes), "B"),
             _figure("clients' energy", (a.total_j(a.clients), b.total_j(b.clients)), "J"),
             _figure("all devices' energy", (a.total_j(), b.total_j()), "J"),

@@ -126,7 +126,7 @@ def cards(study: Study) -> list[Card]:
     whole, clients = units.text(study.total_j(), "J"), units.text(study.total_j(study.clients), "J")
     energy = (clients, f"of {whole} of all devices") if study.energy_j else ("–", "not measured")
     omitted = f"of {units.count(accepted)} accepted updates: not finite or out of range"
-    messages = study.run.table("messages").num_rows
+    messages = study.run.count("messages")
     clock = "simulated" if manifest.world == "sim" else "time of the study"
     return [
         Card(

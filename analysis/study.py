@@ -125,7 +125,7 @@ class Study:
     @cached_property
     def messages_astray(self) -> str:
         """Says that other messages are stored than the manifest counted; empty if they agree."""
-        counted, stored = self.manifest.counts.get("messages"), self.run.table("messages").num_rows
+        counted, stored = self.manifest.counts.get("messages"), self.run.count("messages")
         if counted is None or counted == stored:
             return ""
         return f"the manifest counts {units.count(counted)} messages, but {units.count(stored)} are stored"

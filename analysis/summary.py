@@ -24,7 +24,7 @@ def summary(directory: Path) -> list[str]:
     abandoned = int((rounds["outcome"] != "aggregated").sum())
     clock = "simulated" if manifest.world == "sim" else "of the study"
     time = f"{units.duration(study.duration_s)} {clock} in {units.duration(manifest.wall_s)} of wall time"
-    messages = units.count(study.run.table("messages").num_rows)
+    messages = units.count(study.run.count("messages"))
     energy = (
         f"{units.text(study.total_j(study.clients), 'J')} by clients, {units.text(study.total_j(), 'J')} by all devices"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,43 @@ import numpy.typing as npt
 
 from core.records import TABLES, Manifest, RecordsError, read_manifest
 from core.records.schema import schema
-from core.records.store import read_parts, table_names
+from core.records.store import part_schemas, read_parts, table_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
-#: A table as numpy arrays by column: strings as objects, numbers as float64 or int64, null as NaN.
-Columns = dict[str, Array]
+
+
+class Columns(Mapping[str, Array]):
+    """A table as read-only numpy arrays by column: strings as objects, numbers as float64 or int64, null as NaN.
+
+    Each is read when it is first asked for: of fifteen million messages all together would fill the memory for nothing.
+    """
+
+    def __init__(self, directory: Path, table: str, names: Sequence[str]) -> None:
+        self._directory = directory
+        self._table = table
+        self._names = tuple(names)
+        self._made: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        found = self._made.get(name)
+        if found is None:
+            if name not in self._names:
+                raise KeyError(name)
+            parts = [_numpy(part[name]) for part in read_parts(self._directory, self._table, [name])]
+            if not parts:
+                parts = [_numpy(schema(TABLES[self._table]).empty_table()[name])]
+            found = self._made[name] = np.concatenate(parts)
+            found.flags.writeable = False
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Run:
@@ -43,34 +73,45 @@ class Run:
         found = self._tables.get(name)
         if found is None:
             parts = list(read_parts(self.directory, name))
-            if parts:
-                found = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-            elif name in TABLES:
-                found = schema(TABLES[name]).empty_table()
-            else:
-                known = ", ".join(sorted({*TABLES, *self.tables}))
-                raise RecordsError(f"{self.directory} has no table {name!r}; there are {known}")
+            found = pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else self._empty(name)
             self._tables[name] = found
         return found
+
+    def _empty(self, name: str) -> pa.Table:
+        if name not in TABLES:
+            known = ", ".join(sorted({*TABLES, *self.tables}))
+            raise RecordsError(f"{self.directory} has no table {name!r}; there are {known}")
+        return schema(TABLES[name]).empty_table()
+
+    def count(self, name: str) -> int:
+        """Rows of a table, without reading them. Raises `RecordsError`."""
+        parts = part_schemas(self.directory, name)
+        return sum(rows for _, rows in parts) if parts else int(self._empty(name).num_rows)
 
     def columns(self, name: str) -> Columns:
         """A table as numpy columns, which are read-only."""
         found = self._columns.get(name)
         if found is None:
-            table = self.table(name)
-            found = self._columns[name] = {column: _numpy(table[column]) for column in table.column_names}
-            for array in found.values():
-                array.flags.writeable = False
+            parts = part_schemas(self.directory, name)
+            names = parts[0][0] if parts else self._empty(name).column_names
+            found = self._columns[name] = Columns(self.directory, name, names)
         return found
 
     def codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:
         """A column of strings as numbers and the strings that they stand for."""
         import pyarrow as pa
 
-        chunks = self.table(name)[column].combine_chunks()
-        if not pa.types.is_dictionary(chunks.type):
-            chunks = chunks.dictionary_encode()
-        return chunks.indices.to_numpy(zero_copy_only=False).astype(np.int64), chunks.dictionary.to_pylist()
+        numbers: dict[str, int] = {}
+        found = [np.empty(0, np.int64)]
+        for part in read_parts(self.directory, name, [column]):
+            chunks = part[column].combine_chunks()
+            if not pa.types.is_dictionary(chunks.type):
+                chunks = chunks.dictionary_encode()
+            known = [numbers.setdefault(string, len(numbers)) for string in chunks.dictionary.to_pylist()]
+            found.append(np.array(known, np.int64)[chunks.indices.to_numpy(zero_copy_only=False)])
+        if len(found) == 1:
+            self._empty(name)
+        return np.concatenate(found), list(numbers)
 
     def rounds(self) -> Columns:
         """The training rounds."""

@@ -117,7 +117,9 @@ def _transfers(study: Study, index: dict[str, int], start_s: float, end_s: float
     found = []
     for kind, side in (("receiving", "receiver"), ("sending", "sender")):
         times = (rows["sent_s"][inside].tolist(), rows["delivered_s"][inside].tolist())
-        for actor, sent_s, at_s in zip(rows[side][inside], *times, strict=True):
+        codes, names = study.run.codes("messages", side)
+        actors = [names[code] for code in codes[inside].tolist()]
+        for actor, sent_s, at_s in zip(actors, *times, strict=True):
             if actor in index:
                 found.append(Span(index[actor], kind, max(sent_s, start_s), min(at_s, end_s)))
     return found

@@ -8,7 +8,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from core.actor import Actor, Message
+from core.availability import Course, Process
 from core.devices import DeviceProfile
 from core.links import Link
 from core.network import Network
@@ -35,10 +39,26 @@ class Placement:
     speed: float = 1.0
     #: Share of its battery's capacity that is gone at the start.
     battery_loss: float = 0.0
+    #: What its user does, from the study's beginning on, `charging` included; None: the device is left as it is here.
+    course: Callable[[], Course] | None = None
 
     def radio_of(self, link: Link) -> str:
         """Which of the profile's radios a link uses: its own, or that of its kind."""
         return link.radio if link.radio in self.profile.radios else link.kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Reflex:
+    """What the actors of a population do when the state of their device changes and they have nothing else to do.
+
+    `answer(before, after)` numbers what is said to that, 0 for nothing; `before` is None at the study's beginning, when
+    a positive answer means that the device has something to offer. `message(index, answer)` makes what is sent to the
+    actor `to`. The actors, when they are awake, must answer `DeviceChanged` alike.
+    """
+
+    to: str
+    answer: Callable[[int | None, int], int]
+    message: Callable[[int, int], Message]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +74,15 @@ class Population:
     regions: tuple[str, ...]
     #: When each gets its `Start`, s; infinity for never.
     start_s: Callable[[int], float] = lambda index: 0.0
+    #: What the users of their devices do, and what that makes actors at rest say. With it go one region, and the access
+    #: link of all devices before multiples.
+    link: Link | None = None
+    process: Process | None = None
+    reflex: Reflex | None = None
+    #: Of each device: rate of its access link over that of the population, and when its battery is empty at the
+    #: earliest if it is never charged, s. None: all 1, and never.
+    link_multiples: npt.NDArray[np.float64] | None = None
+    empty_s: npt.NDArray[np.float64] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,26 @@
 
 The path is hashed with BLAKE2b into the key of a Philox generator (Salmon et al., "Parallel random numbers: as
 easy as 1, 2, 3", SC 2011). There is no hidden state, so draws do not depend on the order in which actors run.
+
+`words` draws for a million devices at once, where a generator each would cost seconds: word n of a stream is that of
+SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014), a function of key and counter
+alone. `word` gives the same bits for one device.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint64]
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_FIRST: Final = 0xBF58476D1CE4E5B9
+_SECOND: Final = 0x94D049BB133111EB
+_MASK: Final = (1 << 64) - 1
 
 
 def _digest(seed: int, path: tuple[str | int, ...], size: int) -> bytes:
@@ -24,6 +37,20 @@ def _digest(seed: int, path: tuple[str | int, ...], size: int) -> bytes:
 def generator(seed: int, *path: str | int) -> np.random.Generator:
     """A numpy generator that depends on `seed` and `path` alone (actor, purpose, counter by convention)."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, path, 16), "little")))
+
+
+def first_normals(seed: int, paths: Iterable[tuple[str | int, ...]]) -> npt.NDArray[np.float64]:
+    """The first standard normal number of the generator of each path, without making as many generators."""
+    bits = np.random.Philox(key=0)
+    state: Any = bits.state
+    draw = np.random.Generator(bits).standard_normal
+    found: list[float] = []
+    for path in paths:
+        raw = _digest(seed, path, 16)
+        state["state"]["key"] = np.frombuffer(raw, "<u8")
+        bits.state = state
+        found.append(float(draw()))
+    return np.array(found)
 
 
 def key_words(seed: int, *path: str | int) -> tuple[int, int]:
@@ -45,3 +72,54 @@ def secret_bytes(seed: int, size: int, *path: str | int) -> bytes:
     return np.random.Generator(
         np.random.Philox(key=int.from_bytes(_digest(seed, ("secret", *path), 16), "little"))
     ).bytes(size)
+
+
+def stream_key(seed: int, *path: str | int) -> int:
+    """The key of a family of streams, 64 bits, that depends on `seed` and `path` alone."""
+    return int.from_bytes(_digest(seed, path, 8), "little")
+
+
+def mix(value: int) -> int:
+    """SplitMix64's finalizer: a bijection of 64-bit words in which every bit of the result hangs on all."""
+    value = ((value ^ (value >> 30)) * _FIRST) & _MASK
+    value = ((value ^ (value >> 27)) * _SECOND) & _MASK
+    return value ^ (value >> 31)
+
+
+def member_key(key: int, index: int) -> int:
+    """The key of one member of a family."""
+    return mix(key ^ mix((index + _GOLDEN) & _MASK))
+
+
+def word(key: int, counter: int) -> int:
+    """Word `counter` of a stream, 64 bits."""
+    return mix((key + (counter + 1) * _GOLDEN) & _MASK)
+
+
+def mixed(values: Words) -> Words:
+    """`mix` of many words."""
+    first: Words = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
+    second: Words = (first ^ (first >> np.uint64(27))) * np.uint64(_SECOND)
+    return second ^ (second >> np.uint64(31))
+
+
+def member_keys(key: int, indices: npt.NDArray[np.int64]) -> Words:
+    """`member_key` of many members."""
+    return mixed(np.uint64(key) ^ mixed(indices.astype(np.uint64) + np.uint64(_GOLDEN)))
+
+
+def words(keys: Words, counters: npt.NDArray[np.integer] | int) -> Words:
+    """Word `counters` of each stream."""
+    steps: Words = np.atleast_1d(np.asarray(counters)).astype(np.uint64) + np.uint64(1)
+    moved: Words = keys + steps * np.uint64(_GOLDEN)
+    return mixed(moved)
+
+
+def unit(value: int) -> float:
+    """A word as a number from 0 up to, but below 1."""
+    return (value >> 11) * 2.0**-53
+
+
+def units(values: Words) -> npt.NDArray[np.float64]:
+    """`unit` of many words."""
+    return (values >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -19,6 +19,7 @@ import numpy as np
 
 from core import rng
 from core.actor import (
+    LOCAL_MESSAGES,
     Actor,
     ArrayDict,
     Context,
@@ -203,10 +204,12 @@ class Cell(Context):
         """Take a message from the network; returns why it is not taken, or None."""
         if message.correlation < 0:
             return self._settle(message)
-        if type(message) not in self._accepts or isinstance(message, Start | PeerGone):
+        if type(message) not in self._accepts or isinstance(message, LOCAL_MESSAGES):
             return "unexpected"
         if self._mailbox and len(self._mailbox) >= self._actor.mailbox:
             return "full"
+        if type(message) in self._actor.absorbs and not self._mailbox and self._actor.absorb(message):
+            return None
         if message.correlation:
             self.open_requests[message.sender, message.correlation] = None
         self._take(message)

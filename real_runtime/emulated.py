@@ -12,6 +12,7 @@ import math
 from typing import Any, Final, Protocol
 
 from core.actor import DeviceFailed
+from core.availability import CHARGING, IN_USE, METERED, changes
 from core.deployment import Placement
 from core.devices import (
     BatteryEmpty,
@@ -52,16 +53,21 @@ class MachineEvents(Protocol):
     def power_on(self) -> None:
         """The device is on again."""
 
+    def changed(self, before: int, after: int) -> None:
+        """The device's user has brought it into another state."""
+
 
 class EmulatedDevice:
     """What an actor sees of its emulated device."""
 
-    __slots__ = ("_clock", "_device", "_placement")
+    __slots__ = ("_clock", "_device", "_placement", "state")
 
     def __init__(self, placement: Placement, device: Device, clock: Clock) -> None:
         self._placement = placement
         self._device = device
         self._clock = clock
+        #: What its user does, as `core.availability` has it.
+        self.state = 0
 
     @property
     def profile(self) -> str:
@@ -85,7 +91,11 @@ class EmulatedDevice:
 
     @property
     def metered(self) -> bool:
-        return self._placement.link.at(self._clock.now).metered
+        return self._placement.link.at(self._clock.now).metered or self.state & METERED != 0
+
+    @property
+    def in_use(self) -> bool:
+        return self.state & IN_USE != 0
 
     @property
     def load(self) -> float:
@@ -112,6 +122,12 @@ class EmulatedMachine:
         )
         self.view = EmulatedDevice(placement, self._device, clock)
         self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
+        self._course = None if placement.course is None else placement.course()
+        self._has_battery = placement.profile.battery is not None
+        if self._course is not None:
+            self.view.state = self._course.state
+            if self._has_battery:
+                self._device.set_charging(0.0, bool(self._course.state & CHARGING))
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
         #: Whether it was charging when its battery was pulled.
@@ -217,12 +233,26 @@ class EmulatedMachine:
             self._timer.cancel()
             self._timer = None
         at_s = self._device.next_timer()
+        if self._course is not None:
+            at_s = min(at_s, self._course.next_s)
         if at_s < math.inf:
             wall_s = min(max(at_s - self._clock.now, 0.0) * self._clock.time_scale, _FURTHEST_S)
             self._timer = asyncio.get_running_loop().call_later(wall_s, self._fire)
 
     def _fire(self) -> None:
-        self._apply(self._device.on_timer(self._clock.now))
+        now, course = self._clock.now, self._course
+        while course is not None and course.next_s <= now:
+            # The device gets the time at which it was due, unless it has been settled later.
+            at_s, before = max(course.next_s, self._device.settled_s), course.state
+            course.step()
+            self.view.state = course.state
+            self._apply(self._device.on_timer(at_s))
+            if self._has_battery and (before ^ course.state) & CHARGING:
+                self._device.set_charging(at_s, bool(course.state & CHARGING))
+            for change in changes(before, course.state):
+                self.note(change)
+            self._events.changed(before, course.state)
+        self._apply(self._device.on_timer(now))
 
     def _apply(self, effects: list[Effect], *, function: str = "") -> None:
         for effect in effects:

@@ -72,6 +72,10 @@ class HostDevice:
         return self._placement.link.metered
 
     @property
+    def in_use(self) -> bool:
+        return False
+
+    @property
     def load(self) -> float:
         return psutil.cpu_percent(interval=None) / 100.0
 

@@ -11,7 +11,7 @@ import enum
 from collections import deque
 from typing import NamedTuple, Protocol
 
-from core.actor import DeviceFailed, Message, PeerGone, Refusal
+from core.actor import DeviceChanged, DeviceFailed, Message, PeerGone, Refusal
 from core.deployment import Deployment, Placement
 from core.records.rows import PlacementRow, Row
 from real_runtime.cell import Cell, Host
@@ -284,6 +284,10 @@ class Place:
             self._miss()
         self.cell = self._make(self.cell.requests)
         self.cell.begin()
+
+    def changed(self, before: int, after: int) -> None:
+        if self.state in (State.UP, State.LINK_DOWN) and DeviceChanged in type(self.cell.actor).accepts:
+            self.cell.take_local(DeviceChanged(before=before, after=after))
 
     # Faults.
 

@@ -23,6 +23,7 @@ from core.actor import (
     Refusal,
     Refused,
 )
+from core.availability import IN_USE, METERED
 from core.records.rows import Row
 from core.wire import copy_of
 from sim.task import DONE, Deadline, Group, Sleep, Task, Wait
@@ -187,7 +188,14 @@ class SimulatedDevice:
 
     @property
     def metered(self) -> bool:
-        return self.node.placement.link.at(self.node.env._now).metered
+        habit = self.node.habit
+        away = habit is not None and habit.state & METERED != 0
+        return away or self.node.placement.link.at(self.node.env._now).metered
+
+    @property
+    def in_use(self) -> bool:
+        habit = self.node.habit
+        return habit is not None and habit.state & IN_USE != 0
 
     @property
     def load(self) -> float:
@@ -198,6 +206,7 @@ class Cell(Context):
     """A live actor."""
 
     __slots__ = (
+        "absorbs",
         "accepts",
         "actor",
         "admits",
@@ -226,6 +235,7 @@ class Cell(Context):
         self.actor = actor
         #: What it may get at all, and what of that its peers may send it.
         self.accepts, self.admits = world.accepts(kind)
+        self.absorbs = kind.absorbs
         self.bound = kind.mailbox
         self.concurrent = kind.concurrent
         self.runs = kind.defines("run")

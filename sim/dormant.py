@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import functools
 from array import array
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from core.actor import Start
+from core.availability import ROW, Course
 from core.deployment import Population
 from core.devices import ROW_LENGTH
+from sim.attendance import Habit, first_answer, replay
 from sim.node import RESTED, UP
 
 if TYPE_CHECKING:
+    from sim.attendance import _Group
     from sim.cell import Cell
     from sim.node import Node
     from sim.world import World
 
 _START = Start()
+#: Share of the time to an empty battery, if it were not charged any more, that a device with a user may rest: charging
+#: only ever lengthens it, but for the capacity that has gone since it was last plugged in.
+MARGIN = 0.98
 #: Seconds of the calendar's pages: a resting device with an event ahead is woken at the start of that page.
 PAGE_S = 3600.0
 
@@ -68,6 +76,24 @@ class _Page:
             self.owner.node(index)
 
 
+def _next_page_s(now: float) -> float:
+    return (now // PAGE_S + 1.0) * PAGE_S
+
+
+def _least_empty_s(node: Node) -> float:
+    """When a device with a user could run out of charge at the earliest.
+
+    Nothing else that could happen to it at rest can be told from outside; what did is made up for when it is woken.
+    """
+    now = node.env._now
+    return now + MARGIN * (node.device.empty_s(now) - now)
+
+
+def _may_rest_long(node: Node) -> bool:
+    """Whether nothing can be told of a device with a user before the next page."""
+    return node.device.severity == 0 and _least_empty_s(node) >= _next_page_s(node.env._now)
+
+
 class Dormant:
     """The rows of one population."""
 
@@ -79,12 +105,21 @@ class Dormant:
         self.awake: dict[int, Node] = {}
         # numpy takes zeros from the system page by page: rows that were never written cost nothing.
         self._met = np.zeros(population.count, np.bool_)
-        self._devices = np.zeros((population.count, ROW_LENGTH))
+        #: Rows of the devices that have rested, as many as there are, and where each stands: of a million few are met,
+        #: and they would lie on all pages of a table for everybody.
+        self._devices = np.zeros((min(64, population.count), ROW_LENGTH))
+        self._places = np.zeros(population.count, np.int32)
+        self._rested = 0
         self._requests = np.zeros(population.count, np.int32)
         self._columns: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
         #: State that is no number: (number, field) → value.
         self._values: dict[tuple[int, str], Any] = {}
         self.calendar: dict[int, _Page] = {}
+        #: Its check-ins, if its devices have users; which devices are awake; and what their users did when last put to
+        #: rest.
+        self.group: _Group | None = None
+        self.is_awake = np.zeros(population.count, np.bool_)
+        self._courses = np.zeros(population.count if population.process is not None else 0, ROW)
 
     def start(self) -> None:
         """Arrange for everybody's `Start`."""
@@ -92,6 +127,11 @@ class Dormant:
             at = self.population.start_s(index)
             if at < inf:
                 self.env.set_timer(at, _StartTimer(self, index), 0)
+        if self.population.empty_s is not None:
+            # Devices that nobody has met yet: woken before they could run out, in case that they do.
+            pages = self.population.empty_s * MARGIN // PAGE_S
+            for page in np.unique(pages[np.isfinite(pages)]).tolist():
+                self._page(int(page)).indices.extend(np.flatnonzero(pages == page).tolist())
 
     def node(self, index: int) -> Node:
         """The node of an actor, woken if it rests."""
@@ -103,16 +143,60 @@ class Dormant:
         if world.live >= world.max_live:
             self._rest()
         placement = self.population.place(index)
+        met = bool(self._met[index])
         node = world.make_node(placement, self, index)
-        if self._met[index]:
-            node.device.from_row(self._devices[index].tolist())
+        if met:
+            node.device.from_row(self._devices[self._places[index]].tolist())
             node.take_counts()
+        if placement.course is not None:
+            self._catch_up(node, placement.course, met)
+        if met:
             node.arm()
         else:
             node.introduce()
         self.awake[index] = world.nodes[placement.name] = node
+        self.is_awake[index] = True
         world.live += 1
+        if self.group is not None:
+            world.attendance.set_resting(self.group, index, False)
         return node
+
+    def _catch_up(self, node: Node, begin: Callable[[], Course], met: bool) -> None:
+        """Take a device and its user to the present."""
+        process, index = self.population.process, node.index
+        if met and process is not None:
+            course = Course(process, index, self._courses[index].item())
+        else:
+            course = begin()
+            first_answer(node, course)
+        node.apply(replay(node, course, self.env._now))
+        node.habit = Habit(node, course)
+
+    def _page(self, number: int) -> _Page:
+        page = self.calendar.get(number)
+        if page is None:
+            page = self.calendar[number] = _Page(self, number)
+        return page
+
+    def arrivals(
+        self,
+        to: str,
+        sent_s: npt.NDArray[np.float64],
+        devices: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int32],
+    ) -> npt.NDArray[np.float64]:
+        """When small messages of resting devices arrive: as `Node.transmit` has it, for many at once."""
+        if not devices.size:
+            return np.empty(0)
+        world, population, link = self.world, self.population, self.population.link
+        if link is None or len(population.regions) != 1:
+            raise ValueError(f"the population {population.name!r} needs one link and one region for its check-ins")
+        zone, peer = world.zones[population.regions[0]], world.nodes[to]
+        multiples = 1.0 if population.link_multiples is None else population.link_multiples[devices]
+        pace = np.maximum(1 / (link.up_bytes_per_s * multiples * (1 - link.loss)), peer.down_s_per_byte)
+        delay_s = link.latency_s + world.delays_s[zone][peer.zone]
+        found: npt.NDArray[np.float64] = sent_s + sizes * pace + delay_s + peer.latency_s
+        return found
 
     def restore(self, index: int, cell: Cell) -> None:
         """Give a woken actor its state back, unless a crash has lost it."""
@@ -152,35 +236,52 @@ class Dormant:
         return (
             node.rests
             and node.state == UP
-            and node.armed_s >= (node.env._now // PAGE_S + 1.0) * PAGE_S
+            and (node.habit is not None or node.armed_s >= _next_page_s(node.env._now))
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
             and node.control_free_s <= node.env._now
             and node.device.resting
+            and (node.habit is None or _may_rest_long(node))
             and node.quiet
             and (node.cell is None or node.cell.idle)
         )
 
     def put_to_rest(self, index: int, node: Node) -> None:
         """Write a node and its actor into their row and let go of them."""
-        self._met[index] = True
-        self._devices[index] = node.device.to_row()
+        if not self._met[index]:
+            self._met[index] = True
+            self._places[index] = self._new_row()
+        self._devices[self._places[index]] = node.device.to_row()
         cell = node.cell
         if cell is not None:
             self._requests[index] = cell.requests
             if cell.actor.State is not None:
                 self._keep(index, cell.actor.state)
+        wake_s = node.armed_s
         if node.armed_s < inf:
-            page = int(node.armed_s // PAGE_S)
             node.generation += 1
             self.env.forget_timer()
-            if page not in self.calendar:
-                self.calendar[page] = _Page(self, page)
-            self.calendar[page].indices.append(index)
+        if node.habit is not None:
+            self._courses[index] = node.habit.release().row()
+            wake_s = _least_empty_s(node)
+            if self.group is not None:
+                self.world.attendance.set_resting(self.group, index, True)
+        if wake_s < inf:
+            self._page(int(wake_s // PAGE_S)).indices.append(index)
         node.state = RESTED
         node.cell = None
         del self.awake[index]
+        self.is_awake[index] = False
         del self.world.nodes[node.name]
         self.world.live -= 1
+
+    def _new_row(self) -> int:
+        """The number of a row that nobody has."""
+        rows = self._devices
+        if self._rested == len(rows):
+            more = min(max(len(rows) // 4, 64), self.population.count - len(rows))
+            self._devices = np.concatenate([rows, np.zeros((more, ROW_LENGTH))])
+        self._rested += 1
+        return self._rested - 1
 
     @staticmethod
     @functools.cache
@@ -205,11 +306,6 @@ class Dormant:
 
     def close(self) -> None:
         """The run is over: record the energy of every device that was met."""
-        for index in np.flatnonzero(self._met | self._awake_mask()).tolist():
+        for index in np.flatnonzero(self._met | self.is_awake).tolist():
             node = self.node(index)
             node.close()
-
-    def _awake_mask(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        mask = np.zeros(self.population.count, np.bool_)
-        mask[list(self.awake)] = True
-        return mask

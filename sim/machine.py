@@ -70,7 +70,8 @@ class Machine:
         self.received_bytes = 0
         self._device = Device(
             placement.profile,
-            now=world.env._now,
+            # One with a user has lived since the beginning, met or not.
+            now=world.env._now if placement.course is None else 0.0,
             link_kind=placement.radio_of(link),
             battery_level=placement.battery_level,
             charging=placement.charging,
@@ -187,7 +188,7 @@ class Machine:
             if isinstance(effect, JobDone | JobLost):
                 self._job_ended(effect)
             else:
-                if type(effect) in _EVENTS:
+                if type(effect) in _EVENTS and not self.is_unseen(effect):
                     self.note(_EVENTS[type(effect)])
                 self.happened(effect)
         self.arm()
@@ -248,6 +249,10 @@ class Machine:
         self.note("end")
         for component, joules in self.device.energy_j(self.env._now).items():
             self.world.record(self.name, EnergyRow(component=component, joules=joules))
+
+    def is_unseen(self, effect: Effect) -> bool:
+        """Whether an event is not recorded, as it would not be if the device were at rest."""
+        return False
 
     def happened(self, effect: Effect) -> None:
         """The device says that something has happened, which has been recorded."""

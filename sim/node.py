@@ -18,7 +18,7 @@ from simpy.events import NORMAL
 
 from core.actor import Message, PeerGone, Refusal, Start
 from core.deployment import Placement
-from core.devices import Effect
+from core.devices import BatteryFull, Effect
 from core.links import Link
 from core.wire import PREFIX_BYTES, copy_of, encode_header, frame_size
 from sim.machine import Machine
@@ -26,6 +26,7 @@ from sim.network.sharing import SharedLink
 from sim.network.transfer import Channels, Transfer
 
 if TYPE_CHECKING:
+    from sim.attendance import Habit
     from sim.cell import Cell
     from sim.dormant import Dormant
     from sim.world import World
@@ -51,6 +52,7 @@ class Node(Machine):
         "delays_s",
         "dormant",
         "down_s_per_byte",
+        "habit",
         "heard",
         "held_in",
         "held_out",
@@ -116,6 +118,8 @@ class Node(Machine):
         #: How often its device went off, and the requests made before: no reply to them answers a later one.
         self.life = 0
         self.requests = 0
+        #: What the device's user does, while the actor is awake.
+        self.habit: Habit | None = None
         self.held_out: deque[tuple[str, Message]] | None = None
         self.held_in: deque[tuple[Message, int, float]] | None = None
         self.arm()
@@ -138,6 +142,9 @@ class Node(Machine):
         if self._downlink is None:
             self._downlink = SharedLink(self.env, 1 / self.down_s_per_byte)
         return self._downlink
+
+    def is_unseen(self, effect: Effect) -> bool:
+        return isinstance(effect, BatteryFull) and self.habit is not None and self.dormant is not None
 
     def happened(self, effect: Effect) -> None:
         self.world.outages.device_event(self, effect)
@@ -237,9 +244,10 @@ class Node(Machine):
             return
         else:
             rows.append((sent, now, message.sender, self.name, kind, size))
-            if correlation:
-                cell.open_requests[id(message)] = message
-            cell.take(message)
+            if kind not in cell.absorbs or cell.inbox or not cell.actor.absorb(message):
+                if correlation:
+                    cell.open_requests[id(message)] = message
+                cell.take(message)
         if len(rows) >= self.block:
             self.world.writer.encode_messages()
 

@@ -36,8 +36,8 @@ class Outages:
         self.unwritten: dict[str, list[tuple[float, Row]]] = {}
         self._in_force: Counter[tuple[str, str]] = Counter()
         self._speeds: dict[str, list[float]] = {}
-        #: Devices without their battery that were charging.
-        self._unplugged: set[str] = set()
+        #: Devices without their battery, and whether they are to charge when it is back.
+        self._pulled: dict[str, bool] = {}
         for fault in world.deployment.faults:
             if isinstance(fault, ClockSkew):
                 self.clocks[fault.target] = ActorClock()
@@ -67,6 +67,15 @@ class Outages:
         elif isinstance(effect, PoweredOn):
             self.power_on(node)
 
+    def plug(self, node: Node, charging: bool) -> None:
+        """The user of a device puts it on its charger or takes it off; without its battery it notices later."""
+        if node.name in self._pulled:
+            self._pulled[node.name] = charging
+        elif node.placement.profile.battery is not None:
+            node.device.set_charging(self.world.env.now, charging)
+            node.take_counts()
+            node.arm()
+
     # Faults.
 
     def begin(self, fault: Fault) -> None:
@@ -86,10 +95,10 @@ class Outages:
             if node.state >= OFF:
                 return False
             node.apply(node.device.crash(env.now))
-            if fault.kind == "battery_pulled" and node.device.charging and node.placement.profile.battery:
+            if fault.kind == "battery_pulled" and node.placement.profile.battery:
+                self._pulled[node.name] = node.device.charging
                 node.device.set_charging(env.now, False)
                 node.apply([])
-                self._unplugged.add(node.name)
             self.power_off(node, fault.kind)
         elif fault.kind == "link_down":
             node.set_link(up=False)
@@ -111,8 +120,7 @@ class Outages:
         env = self.world.env
         if fault.kind in _STOPS:
             if node.state == OFF:
-                if node.name in self._unplugged:
-                    self._unplugged.remove(node.name)
+                if self._pulled.pop(node.name, False):
                     node.device.set_charging(env.now, True)
                 node.apply(node.device.restart(env.now))
             return

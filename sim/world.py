@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from msgspec.structs import replace
 
-from core.actor import SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
+from core.actor import LOCAL_MESSAGES, SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
 from core.deployment import Deployment, Placement
 from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.records.schema import columns
 from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
+from sim.attendance import Attendance, Habit, begin
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
 from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
 from sim.network.paths import Paths
 from sim.network.routed import FaultyRoutedNode, FaultyStrictRoutedNode, RoutedNode, StrictRoutedNode
-from sim.node import GONE, Node, StrictNode
+from sim.node import GONE, LINK_DOWN, OFF, Node, StrictNode
 from sim.outages import Outages
 from sim.task import Cancelled
 
@@ -102,6 +103,7 @@ class World:
             self._plain_node = StrictRoutedNode if strict else RoutedNode
             self._faulty_node = FaultyStrictRoutedNode if strict else FaultyRoutedNode
         self._touched = touched(deployment)
+        self.attendance = Attendance(self)
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None
         self.error: BaseException | None = None
@@ -146,6 +148,10 @@ class World:
         """Make the nodes and arrange for the starts and the faults."""
         for placement in self.deployment.placements:
             node = self.nodes[placement.name] = self.make_node(placement)
+            if placement.course is not None:
+                course = placement.course()
+                begin(node, course)
+                node.habit = Habit(node, course)
             node.introduce()
         # Before the starts: what is wrong from time zero on is so when the first actor begins.
         self.outages.arrange()
@@ -178,7 +184,7 @@ class World:
         found = self._accepts.get(kind)
         if found is None:
             taken: frozenset[type[Message]] = frozenset((*kind.accepts, PeerGone))
-            found = self._accepts[kind] = (taken, taken.difference((Start, PeerGone)))
+            found = self._accepts[kind] = (taken, taken.difference(LOCAL_MESSAGES))
         return found
 
     def wake(self, node: Node) -> Cell:
@@ -253,7 +259,11 @@ class World:
         if known is None or known.state == GONE:
             LocalMessage(node, PeerGone(peer=peer), 0.0)
         else:
-            self._watchers.setdefault(peer, {})[node.name] = None
+            watchers = self._watchers.setdefault(peer, {})
+            if known.state in (LINK_DOWN, OFF) and node.name not in watchers:
+                # It was silent before anybody listened.
+                self.outages.miss(known)
+            watchers[node.name] = None
             self._watching.setdefault(node.name, {})[peer] = None
 
     def watchers_of(self, node: Node) -> list[Node]:

@@ -1,6 +1,6 @@
 """The actor contract: `Actor`, `Message`, `Context` and the failures between actors."""
 
-from core.actor.actor import SYSTEM_MESSAGES, Actor, PeerGone, Refusal, Start
+from core.actor.actor import LOCAL_MESSAGES, SYSTEM_MESSAGES, Actor, DeviceChanged, PeerGone, Refusal, Start
 from core.actor.context import Child, Context, DeviceView, Group, Timer
 from core.actor.failures import (
     ChildFailed,
@@ -14,6 +14,7 @@ from core.actor.failures import (
 from core.wire import ArrayDict, Message, Payload
 
 __all__ = [
+    "LOCAL_MESSAGES",
     "SYSTEM_MESSAGES",
     "Actor",
     "ArrayDict",
@@ -21,6 +22,7 @@ __all__ = [
     "ChildFailed",
     "Context",
     "DeadlineExceeded",
+    "DeviceChanged",
     "DeviceFailed",
     "DeviceView",
     "Failure",

@@ -19,6 +19,16 @@ class PeerGone(Message, frozen=True, kw_only=True):
     peer: str
 
 
+class DeviceChanged(Message, frozen=True, kw_only=True):
+    """Delivered to actors that accept it when their device comes into another state of `core.availability`.
+
+    Both numbers are such states: bits for being in use, charging, and on a network that is metered.
+    """
+
+    before: int
+    after: int
+
+
 class Refusal(Message, frozen=True, kw_only=True):
     """Sent by the runtime in place of a reply: the request was not taken.
 
@@ -28,7 +38,9 @@ class Refusal(Message, frozen=True, kw_only=True):
     reason: str
 
 
-SYSTEM_MESSAGES: tuple[type[Message], ...] = (Start, PeerGone, Refusal)
+SYSTEM_MESSAGES: tuple[type[Message], ...] = (Start, PeerGone, DeviceChanged, Refusal)
+#: Those that only the runtime may deliver, and which cross no wire.
+LOCAL_MESSAGES: tuple[type[Message], ...] = (Start, PeerGone, DeviceChanged)
 
 
 class Actor:
@@ -46,6 +58,8 @@ class Actor:
     #: Messages that may wait; more are refused ("full").
     mailbox: ClassVar[int] = 1024
     State: ClassVar[type[Any] | None] = None
+    #: Message types that `absorb` is asked about.
+    absorbs: ClassVar[tuple[type[Message], ...]] = ()
 
     state: Any
     #: What the main actor leaves when it ends; the run keeps it as its model.
@@ -60,6 +74,14 @@ class Actor:
     def defines(cls, name: str) -> bool:
         """Whether a subclass has overridden `run` or `handle`."""
         return getattr(cls, name) is not getattr(Actor, name)
+
+    def absorb(self, message: Message) -> bool:
+        """Take a message at its delivery, without a wait and without being woken; False sends it to the mailbox.
+
+        For news that changes nothing but what the actor knows, from many senders. It is asked only while no message
+        waits in the mailbox, so that none overtakes another.
+        """
+        return False
 
     def rehearse(self, run: Callable[[Any, tuple[Any, ...]], Mapping[str, Payload]]) -> None:
         """Make calls of the kinds that this actor will make, on arguments that do not matter.

@@ -80,6 +80,10 @@ class DeviceView(Protocol):
         """Whether traffic over the access link costs its user money."""
 
     @property
+    def in_use(self) -> bool:
+        """Whether its user is using it."""
+
+    @property
     def load(self) -> float:
         """Share of the processor in use, 0 to 1."""
 

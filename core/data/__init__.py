@@ -5,11 +5,13 @@ from core.data.datasets import dataset, datasets
 from core.data.federation import PARTITIONS, Federation, federation
 from core.data.heterogeneity import chance_distance, heterogeneity, label_distance
 from core.data.reading import read
+from core.data.sampled import Sampled, sampled
 
 __all__ = [
     "PARTITIONS",
     "Dataset",
     "Federation",
+    "Sampled",
     "chance_distance",
     "dataset",
     "datasets",
@@ -17,4 +19,5 @@ __all__ = [
     "heterogeneity",
     "label_distance",
     "read",
+    "sampled",
 ]

@@ -92,6 +92,10 @@ class Federation:
         padded = np.concatenate([indices, np.zeros(capacity - len(indices), np.int32)])
         return Rows({"x": self.data.x[padded], "y": self.data.y[padded]}), np.arange(len(indices), dtype=np.int32)
 
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Training examples of every client."""
+        return np.fromiter(map(len, self.train), np.int64, len(self.train))
+
     def label_counts(self) -> npt.NDArray[np.int64]:
         """Training examples by client and label, [clients, labels] (`Dataset.label_counts`)."""
         return self.data.label_counts(self.train)

@@ -146,6 +146,11 @@ class Body:
         return self._stored_j
 
     @property
+    def settled_s(self) -> float:
+        """Time of the last event, s: nothing can be told it of an earlier one."""
+        return self._at_s
+
+    @property
     def severity(self) -> int:
         """0: none; else the level of the profile's `throttle` it is at, from 1 on."""
         return self._severity

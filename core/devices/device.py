@@ -14,6 +14,7 @@ more to charge.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -210,6 +211,19 @@ class Device(Body):
         self._timer_kind = None
         self._turn_on_if_it_can()
         return self._take()
+
+    def empty_s(self, now: float) -> float:
+        """When an idle device would be off if it were unplugged now, inf for never; changes nothing."""
+        if self.profile.battery is None:
+            return math.inf
+        end = copy.copy(self)
+        end.set_charging(now, False)
+        while end.on:
+            at_s = end.next_timer()
+            if at_s == math.inf:
+                return math.inf
+            end.on_timer(at_s)
+        return end.settled_s
 
     @property
     def resting(self) -> bool:

@@ -200,9 +200,9 @@ class DeviceRow(Row, frozen=True, kw_only=True):
     event: Annotated[
         str,
         Meta(
-            description="start, job_start, job_end, throttle, charging, on_battery, battery_full, battery_empty, "
-            "overheated, link_down, link_up, handover, crash, battery_pulled, restart, end; and the name of any other "
-            "fault when it begins, with _end when it ends."
+            description="start, job_start, job_end, throttle, charging, on_battery, in_use, left_alone, metered, "
+            "unmetered, battery_full, battery_empty, overheated, link_down, link_up, handover, crash, battery_pulled, "
+            "restart, end; and the name of any other fault when it begins, with _end when it ends."
         ),
     ]
     battery_level: Annotated[float | None, Meta(description="Charge, 0 to 1; null without a battery.")]
@@ -250,6 +250,18 @@ class ImpairedRow(Row, frozen=True, kw_only=True):
     receiver: Annotated[str, Meta(description="The actor that it is for.")]
     type: Annotated[str, Meta(description="Class name of the message.")]
     size_bytes: Annotated[int, Meta(description="Bytes of its frame.")]
+
+
+class AvailabilityRow(Row, frozen=True, kw_only=True):
+    """How many devices of a population are in which state, four times an hour; the actor is the population."""
+
+    table: ClassVar[str] = "availability"
+    devices: Annotated[int, Meta(description="Devices of the population.")]
+    eligible: Annotated[int, Meta(description="Devices that fulfil what is asked of them to take part.")]
+    in_use: Annotated[int, Meta(description="Devices in use.")]
+    charging: Annotated[int, Meta(description="Devices on a charger.")]
+    metered: Annotated[int, Meta(description="Devices on a network that costs.")]
+    transitions: Annotated[int, Meta(description="Changes of state so far, of all its devices together.")]
 
 
 class HostOverrunRow(Row, frozen=True, kw_only=True):
@@ -313,6 +325,7 @@ TABLES: dict[str, type[Row]] = {
         EnergyRow,
         FaultRow,
         ImpairedRow,
+        AvailabilityRow,
         HostOverrunRow,
         HostNodeRow,
         HostLinkRow,

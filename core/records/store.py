@@ -106,6 +106,21 @@ def read_parts(directory: Path, table: str, columns: list[str] | None = None) ->
             raise RecordsError(f"cannot read {path}: {error}") from error
 
 
+def part_schemas(directory: Path, table: str) -> list[tuple[list[str], int]]:
+    """Columns and number of rows of each part of a table. Raises `RecordsError` for a file that is not whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for path in part_paths(directory, table):
+        try:
+            with pq.ParquetFile(path) as file:
+                found.append((list(file.schema_arrow.names), int(file.metadata.num_rows)))
+        except (OSError, pa.ArrowException) as error:
+            raise RecordsError(f"cannot read {path}: {error}") from error
+    return found
+
+
 def parquet_bytes(table: pa.Table) -> Any:
     """A table as the bytes of a Parquet file: a buffer."""
     import pyarrow as pa

@@ -97,6 +97,15 @@ class AsyncCoordinator(Job):
             self.training[client] = Asked(self.requests, self.version, ctx.now)
             await self._ask_to_train(ctx, tally, client, self.requests)
 
+    def _is_short(self) -> bool:
+        return len(self.training) < self.plan.max_participants
+
+    def _listed(self, client: str) -> None:
+        if client in self.pool:
+            self._stand_by(client)
+        else:
+            self._leave_list(client)
+
     def _stand_by(self, client: str) -> None:
         """A client that is there and does not train could be asked."""
         if client in self.pool and client not in self.training and client not in self.places:
@@ -148,8 +157,8 @@ class AsyncCoordinator(Job):
     def _drop(self, ctx: Context, tally: Tally | None, client: str, why: str) -> None:
         if tally is not None and client in self.training:
             self._decide(ctx, tally, client, "lost", why)
-        elif client in self.pool:
-            self._stand_by(client)
+        else:
+            self._listed(client)
         if client not in self.pool:
             self._leave_list(client)
 

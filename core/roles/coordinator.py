@@ -46,7 +46,7 @@ class Coordinator(Job):
         for client in chosen:
             await self._ask_to_train(ctx, tally, client, number)
         # The bound holds for whoever may take part, so that it does not depend on who arrives.
-        exact = exact_mean(max(1, sum(self.algorithm.weight(self.pool[client]) for client in chosen)))
+        exact = exact_mean(max(1, sum(self.algorithm.weight(self.offers[client]) for client in chosen)))
         total: Payload = (await ctx.compute(exact.init, self.template))["sum"]
         detail = "enough results had come"
         while self.waiting and tally.accepted < plan.max_participants:
@@ -72,11 +72,7 @@ class Coordinator(Job):
         self._close(ctx, tally, "aggregated", await self._apply(ctx, exact, total, tally))
 
     def _select(self, ctx: Context, number: int) -> list[str]:
-        clients = sorted(self.pool)
-        if self.wanted < len(clients):
-            chosen = ctx.random("selection", number).choice(len(clients), size=self.wanted, replace=False)
-            clients = [clients[i] for i in sorted(chosen)]
-        return clients
+        return self.pool.draw(ctx.random("selection", number), self.wanted)
 
     def _is_awaited(self, tally: Tally, message: TrainAccepted | TrainDeclined | TrainResult) -> bool:
         """Whether a client that this round waits for speaks of this round."""

@@ -18,6 +18,8 @@ from core.learning import Algorithm
 from core.learning.algorithm import in_order, present
 from core.records import ClientEvaluationRow, ClientRow, EvaluationRow, ParticipationRow, RoundRow
 from core.roles.messages import (
+    CheckIn,
+    CheckOut,
     ClientEvaluateRequest,
     ClientEvaluateResult,
     EvaluateRequest,
@@ -29,6 +31,7 @@ from core.roles.messages import (
     TrainRequest,
     TrainResult,
 )
+from core.roles.roster import Roster
 from core.wire import Spec
 
 #: Quiet after which all who are there count as having joined, s.
@@ -96,6 +99,8 @@ class Job(Actor):
 
     accepts: ClassVar[tuple[type[Message], ...]] = (
         Join,
+        CheckIn,
+        CheckOut,
         TrainAccepted,
         TrainDeclined,
         TrainResult,
@@ -103,6 +108,7 @@ class Job(Actor):
         ClientEvaluateResult,
         PeerGone,
     )
+    absorbs: ClassVar[tuple[type[Message], ...]] = (CheckIn, CheckOut)
     #: Everybody may join at once.
     mailbox = 1 << 20
 
@@ -112,8 +118,12 @@ class Job(Actor):
         self.evaluator = evaluator
         #: Clients to select in a round.
         self.wanted = math.ceil(plan.max_participants * plan.over_selection)
-        #: Known clients and their numbers of examples, in the order in which they joined.
-        self.pool: dict[str, int] = {}
+        #: Clients that may be asked, and their numbers of examples.
+        self.pool = Roster()
+        #: How many examples each client had when it was last asked to train.
+        self.offers: dict[str, int] = {}
+        #: Whether a round waits for clients: who comes must wake it.
+        self.enrolling = False
         #: What they would weigh together.
         self.pool_weight = 0
         #: Numbers of clients, for algorithms that tell them apart.
@@ -135,6 +145,18 @@ class Job(Actor):
         empty = run(exact.init, (self.template,))["sum"]
         found = run(exact.finish, (run(exact.accumulate, (empty, self.template, 1))["sum"],))
         run(algorithm.apply, (*in_order(server), found["mean"], found["count"], 1.0))
+
+    def absorb(self, message: Message) -> bool:
+        if self.enrolling or self._is_short():
+            return False
+        if isinstance(message, CheckIn) and 0 < message.examples <= MAX_WEIGHT:
+            self._admit(message.sender, message.examples)
+        elif isinstance(message, CheckOut):
+            self._dismiss(message.sender)
+        else:
+            return False
+        self._listed(message.sender)
+        return True
 
     # The model.
 
@@ -166,6 +188,9 @@ class Job(Actor):
         """Send a client the model; the first time it gets the next slot."""
         plan = self.plan
         self.slots.setdefault(client, len(self.slots))
+        self.offers[client] = self.pool[client]
+        # Those who have checked in are watched from here on, not all the time that they may be asked.
+        ctx.watch(client)
         tally.selected += 1
         ctx.record(ParticipationRow(round=tally.number, client=client, event="selected"))
         request = TrainRequest(
@@ -189,13 +214,15 @@ class Job(Actor):
             pass
         try:
             async with ctx.deadline(self.plan.enrol_timeout_s):
+                self.enrolling = True
                 while len(self.pool) < self.plan.min_participants:
                     self._note(ctx, None, await ctx.receive())
+                self.enrolling = False
                 # At the start all join within moments: the first round is not for the quickest alone.
                 while number == 1:
                     self._note(ctx, None, await ctx.receive(timeout=SETTLING_S))
         except DeadlineExceeded:
-            return
+            self.enrolling = False
 
     def _tally(self, ctx: Context, number: int) -> Tally:
         """Begin to count."""
@@ -209,9 +236,16 @@ class Job(Actor):
             self.pool_weight += self.algorithm.weight(examples)
 
     def _dismiss(self, client: str) -> None:
-        examples = self.pool.pop(client, None)
+        examples = self.pool.discard(client)
         if examples is not None:
             self.pool_weight -= self.algorithm.weight(examples)
+
+    def _is_short(self) -> bool:
+        """Whether somebody who comes now could be asked at once."""
+        return False
+
+    def _listed(self, client: str) -> None:
+        """A client has come into the pool or left it."""
 
     # What has come.
 
@@ -227,7 +261,7 @@ class Job(Actor):
         """What is not about a training."""
         sender = message.sender
         match message:
-            case Join() if not 0 <= message.examples <= MAX_WEIGHT:
+            case Join() | CheckIn() if not 0 <= message.examples <= MAX_WEIGHT:
                 detail = f"joins with {message.examples} examples; 0 to {MAX_WEIGHT} are taken"
                 ctx.record(ParticipationRow(round=0, client=sender, event="rejected", detail=detail))
             case Join():
@@ -238,6 +272,12 @@ class Job(Actor):
                 ctx.watch(sender)
                 self.evaluating.pop(sender, None)
                 self._drop(ctx, tally, sender, "it started anew")
+            case CheckIn():
+                self._admit(sender, message.examples)
+                self._listed(sender)
+            case CheckOut():
+                self._dismiss(sender)
+                self._listed(sender)
             case PeerGone():
                 self._dismiss(message.peer)
                 self.evaluating.pop(message.peer, None)
@@ -251,8 +291,8 @@ class Job(Actor):
         """Why an update cannot be used, if it cannot."""
         if dict(result.update.spec) != dict(self.algorithm.update):
             return "its update is not of the shape that the algorithm sends"
-        if not 0 < result.examples <= self.pool[result.sender]:
-            return f"it claims {result.examples} examples; it joined with {self.pool[result.sender]}"
+        if not 0 < result.examples <= self.offers[result.sender]:
+            return f"it claims {result.examples} examples; it joined with {self.offers[result.sender]}"
         counts = 0 <= result.steps < 1 << 31 and 0 <= result.seconds < 1e12 and 0 <= result.state_bytes < 1 << 62
         if not has_scalars(result.metrics, "loss") or not counts:
             return "its report of the training is none"

@@ -25,6 +25,16 @@ class Join(Message, frozen=True, kw_only=True):
     examples: int
 
 
+class CheckIn(Message, frozen=True, kw_only=True):
+    """A worker's device has come to fulfil the requirements; it has so many training examples."""
+
+    examples: int
+
+
+class CheckOut(Message, frozen=True, kw_only=True):
+    """A worker's device does not fulfil the requirements any more."""
+
+
 class TrainRequest(Message, frozen=True, kw_only=True):
     """Train the model on your own examples, if your device allows.
 
@@ -47,7 +57,10 @@ class TrainAccepted(Message, frozen=True, kw_only=True):
 
 
 class TrainDeclined(Message, frozen=True, kw_only=True):
-    """The worker does not train in this round. `reason`: battery, temperature, charging, network, failed."""
+    """The worker does not train in this round. `reason`: battery, temperature, user, charging, network, failed.
+
+    It begins with "interrupted: " if the worker had begun.
+    """
 
     round: int
     reason: str
@@ -117,6 +130,8 @@ class Rejoin(Message, frozen=True, kw_only=True):
 #: The closed set of types that these roles put on a wire.
 MESSAGES: tuple[type[Message], ...] = (
     Join,
+    CheckIn,
+    CheckOut,
     TrainRequest,
     TrainAccepted,
     TrainDeclined,

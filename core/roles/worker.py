@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from core.actor import Actor, Child, Context, Message, Payload, PeerGone, Start
+from core.actor import Actor, Child, Context, DeviceChanged, Message, Payload, PeerGone, Start
 from core.compute import Shard
 from core.learning import Algorithm
 from core.learning.algorithm import present
+from core.roles.attendance import Attendance, state_of
 from core.roles.messages import (
     ClientEvaluateRequest,
     ClientEvaluateResult,
@@ -36,8 +37,10 @@ REJOIN_S = 10.0
 
 
 def unmet(requirements: Requirements, ctx: Context) -> str | None:
-    """The first requirement that the actor's device does not fulfil: battery, charging, temperature or network."""
+    """What keeps the actor's device from training: user, battery, charging, temperature or network; None: nothing."""
     device = ctx.device
+    if device.in_use:
+        return "user"
     level, temperature = device.battery_level, device.temperature_c
     if requirements.min_battery is not None and level is not None and level < requirements.min_battery:
         return "battery"
@@ -63,7 +66,11 @@ class WorkerState(msgspec.Struct):
 
 
 class Worker(Actor):
-    """Joins the coordinator, trains and evaluates on request, stops when a round is over without it."""
+    """Joins the coordinator, trains and evaluates on request, stops when a round is over without it.
+
+    With an `attendance` it checks in when its device comes to fulfil the requirements and out when it does not any
+    more, and its training is given up then.
+    """
 
     accepts: ClassVar[tuple[type[Message], ...]] = (
         Start,
@@ -72,15 +79,24 @@ class Worker(Actor):
         ClientEvaluateRequest,
         RoundOver,
         PeerGone,
+        DeviceChanged,
     )
     concurrent = True
     State = WorkerState
 
-    def __init__(self, coordinator: str, algorithm: Algorithm, shard: Shard, held_out: Shard | None = None) -> None:
+    def __init__(
+        self,
+        coordinator: str,
+        algorithm: Algorithm,
+        shard: Shard,
+        held_out: Shard | None = None,
+        attendance: Attendance | None = None,
+    ) -> None:
         self.coordinator = coordinator
         self.algorithm = algorithm
         self.shard = shard
         self.held_out = held_out
+        self.attendance = attendance
         self.state = WorkerState()
         self.training: Child | None = None
 
@@ -88,7 +104,13 @@ class Worker(Actor):
         match message:
             case Start() | Rejoin():
                 ctx.watch(self.coordinator)
-                await ctx.send(self.coordinator, Join(examples=self.shard.count))
+                if self.attendance is None:
+                    await ctx.send(self.coordinator, Join(examples=self.shard.count))
+                else:
+                    await self._tell(ctx, self.attendance, self.attendance.answer(None, state_of(ctx.device)))
+            case DeviceChanged():
+                if self.attendance is not None:
+                    await self._changed(ctx, self.attendance, message)
             case PeerGone():
                 # Whoever comes back as the coordinator may count its rounds anew.
                 self.state.round = self.state.trained = 0
@@ -110,6 +132,18 @@ class Worker(Actor):
         params, shared = server["params"], server.get("shared")
         state = None if algorithm.enter is None else run(algorithm.enter, (params, key))["state"]
         run(algorithm.local_update, (*present(params, shared, state), self.shard, 0, 0.0, key))
+
+    async def _changed(self, ctx: Context, attendance: Attendance, change: DeviceChanged) -> None:
+        reason = attendance.unmet(change.after)
+        if reason is not None and self.training is not None:
+            self._stop()
+            said = TrainDeclined(round=self.state.round, reason=f"interrupted: {reason}")
+            await ctx.send(self.coordinator, said)
+        await self._tell(ctx, attendance, attendance.answer(change.before, change.after))
+
+    async def _tell(self, ctx: Context, attendance: Attendance, answer: int) -> None:
+        if answer:
+            await ctx.send(self.coordinator, attendance.message(answer, self.shard.count))
 
     def _stop(self) -> None:
         if self.training is not None:

@@ -5,29 +5,44 @@ A pure function of the scenario, so that every node of the real world builds the
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import itertools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import jax
+import numpy as np
+import numpy.typing as npt
 
-from core import rng
 from core.actor import Actor
-from core.data import Federation, federation
+from core.data import Federation, Sampled, federation, sampled
 from core.deployment import Deployment, Placement
 from core.learning import ALGORITHMS, Algorithm
 from core.models import TASKS, Model, from_nnx, model, models
 from core.records import RecordsError
 from core.records.curves import LearningCurves, read_curves
-from core.roles import MESSAGES, AsyncCoordinator, Coordinator, Evaluator, Requirements, TrainingPlan, Worker
+from core.roles import (
+    MESSAGES,
+    AsyncCoordinator,
+    Attendance,
+    Coordinator,
+    Evaluator,
+    Requirements,
+    TrainingPlan,
+    Worker,
+)
 from core.scenario import resolve
+from core.scenario.fleet import Fleet
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.plugins import own_part
-from core.scenario.schema import Group, Scenario, Station
+from core.scenario.schema import Scenario, Station
 
+#: Groups of more devices are populations in the simulator: their devices are made when they are met.
+LARGEST_GROUP: Final = 10_000
+#: Devices of populations that are held awake at once: some kilobytes each, and few are busy.
+AWAKE: Final = 4096
 #: What is expected of own parts.
 _MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
 _ALGORITHM: Final = (
@@ -40,15 +55,20 @@ class Study:
     """What a scenario describes: who has which data, what is learned and how, and where it runs."""
 
     scenario: Scenario
-    federation: Federation
+    federation: Federation | Sampled
     model: Model
     algorithm: Algorithm
     deployment: Deployment
 
 
-def study(scenario: Scenario, *, world: str = "sim") -> Study:
-    """Build a study. In the real world a client's data set holds its own examples only. Raises `ValueError`."""
-    data = _federation(scenario)
+def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGEST_GROUP) -> Study:
+    """Build a study. In the real world a client's data set holds its own examples only. Raises `ValueError`.
+
+    In the simulator groups of more than `largest_group` are populations; no result depends on it.
+    """
+    firsts = itertools.accumulate((group.count for group in scenario.devices), initial=0)
+    fleets = [Fleet(scenario, group, first) for group, first in zip(scenario.devices, firsts, strict=False)]
+    data = _federation(scenario, fleets)
     target = scenario.report.target
     if target is not None and target > 1.0 and data.data.task != "regression":
         raise ValueError(
@@ -58,12 +78,14 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
     algorithm = _algorithm(scenario, network)
     own = world == "real"
 
-    def worker(client: int) -> Actor:
+    requirements = _requirements(scenario)
+
+    def worker(client: int, attendance: Attendance | None) -> Actor:
         shard = data.own_shard(client) if own else data.shard(client)
         held_out = None
         if scenario.training.eval_clients_every is not None:
             held_out = data.own_held_out_shard(client) if own else data.held_out_shard(client)
-        return Worker(COORDINATOR, algorithm, shard, held_out)
+        return Worker(COORDINATOR, algorithm, shard, held_out, attendance)
 
     def evaluator() -> Actor:
         return Evaluator(algorithm, data.own_test_shard() if own else data.test_shard())
@@ -72,13 +94,26 @@ def study(scenario: Scenario, *, world: str = "sim") -> Study:
     placements = [_station(scenario, COORDINATOR, scenario.coordinator, coordinator)]
     if scenario.evaluator is not None:
         placements.append(_station(scenario, EVALUATOR, scenario.evaluator, evaluator))
-    clients = itertools.count()
-    for group in scenario.devices:
-        for number in range(group.count):
-            make = functools.partial(worker, next(clients))
-            placements.append(_device(scenario, group, number, make))
+    # Check-ins of resting devices are worked out for steady links and delays between regions.
+    plain, populations = resolve.network(scenario).plain, []
+    for fleet in fleets:
+        attendance = fleet.attendance(requirements)
+        client_of = _clients(fleet, data)
+
+        def make(
+            index: int, client_of: Callable[[int], int] = client_of, attendance: Attendance | None = attendance
+        ) -> Callable[[], Actor]:
+            return functools.partial(worker, client_of(index), attendance)
+
+        if not own and fleet.group.count > largest_group and plain and fleet.link.plain:
+            sizes = functools.partial(_sizes, fleet, data, client_of)
+            populations.append(fleet.population(make, attendance, sizes))
+        else:
+            placements += [fleet.placement(index, make(index)) for index in range(fleet.group.count)]
     deployment = Deployment(
         placements=tuple(placements),
+        populations=tuple(populations),
+        max_live=AWAKE,
         main=COORDINATOR,
         messages=MESSAGES,
         seed=scenario.seed,
@@ -111,8 +146,31 @@ def _curves(scenario: Scenario) -> LearningCurves | None:
         raise ValueError(str(error)) from None
 
 
-def _federation(scenario: Scenario) -> Federation:
+def _federation(scenario: Scenario, fleets: Sequence[Fleet]) -> Federation | Sampled:
     data = scenario.data
+    if data.partition == "sampled":
+        firsts = [fleet.first for fleet in fleets]
+
+        def score(client: int) -> float:
+            fleet = fleets[bisect.bisect_right(firsts, client) - 1]
+            return fleet.traits.score("data", client - fleet.first)
+
+        def scores() -> npt.NDArray[np.float64]:
+            every = [fleet.traits.scores("data", np.arange(fleet.group.count)) for fleet in fleets]
+            rest = [fleets[-1].traits.scores("data", np.arange(scenario.device_count, scenario.clients) - firsts[-1])]
+            return np.concatenate(every + rest)
+
+        return sampled(
+            data.dataset,
+            scenario.clients,
+            data.examples,
+            data.examples_spread,
+            data.test_fraction,
+            scenario.seed,
+            score,
+            scores,
+            options=data.options,
+        )
     return federation(
         data.dataset,
         data.partition,
@@ -130,7 +188,26 @@ def _federation(scenario: Scenario) -> Federation:
     )
 
 
-def _model(scenario: Scenario, data: Federation) -> Model:
+def _clients(fleet: Fleet, data: Federation | Sampled) -> Callable[[int], int]:
+    """Which client's data each device of a group has: in turn or, where data correlate with devices, by amount."""
+    first, count = fleet.first, fleet.group.count
+    correlation = fleet.group.correlation
+    by_amount = any((correlation.speed_data, correlation.availability_data, correlation.data_network))
+    if isinstance(data, Sampled) or not by_amount:
+        return lambda index: first + index
+    smallest = first + np.argsort(data.sizes()[first : first + count], kind="stable")
+    ranks = np.empty(count, np.int64)
+    ranks[np.argsort(fleet.traits.scores("data", np.arange(count)), kind="stable")] = np.arange(count)
+    return lambda index: int(smallest[ranks[index]])
+
+
+def _sizes(fleet: Fleet, data: Federation | Sampled, client_of: Callable[[int], int]) -> npt.NDArray[np.int64]:
+    """Examples of each device of a group."""
+    sizes, count = data.sizes(), fleet.group.count
+    return sizes[np.fromiter(map(client_of, range(count)), np.int64, count)]
+
+
+def _model(scenario: Scenario, data: Federation | Sampled) -> Model:
     wanted = scenario.model
     shape, classes, task, tokens = data.data.input_shape, data.data.classes, TASKS[data.data.task], data.data.tokens
     if wanted.name in models():
@@ -177,9 +254,18 @@ def _algorithm(scenario: Scenario, network: Model) -> Algorithm:
         raise ValueError(f"training.algorithm: {error}") from error
 
 
+def _requirements(scenario: Scenario) -> Requirements:
+    needs = scenario.training.requirements
+    return Requirements(
+        min_battery=needs.min_battery,
+        max_temperature_c=needs.max_temperature,
+        charging=needs.charging,
+        unmetered=needs.unmetered,
+    )
+
+
 def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
     training = scenario.training
-    needs = training.requirements
     plan = TrainingPlan(
         rounds=training.rounds,
         min_participants=training.min_participants,
@@ -192,12 +278,7 @@ def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
         eval_clients_every=training.eval_clients_every,
         pause_s=training.pause,
         enrol_timeout_s=training.enrol_timeout,
-        requirements=Requirements(
-            min_battery=needs.min_battery,
-            max_temperature_c=needs.max_temperature,
-            charging=needs.charging,
-            unmetered=needs.unmetered,
-        ),
+        requirements=_requirements(scenario),
     )
     role = Coordinator if algorithm.buffer is None else AsyncCoordinator
     return role(algorithm, plan, EVALUATOR if scenario.evaluator is not None else None)
@@ -210,25 +291,4 @@ def _station(scenario: Scenario, name: str, station: Station, make: Callable[[],
         profile=resolve.profile(scenario, station.device),
         link=resolve.link(scenario, station.link),
         region=resolve.region(scenario, station.region, 0),
-    )
-
-
-def _device(scenario: Scenario, group: Group, number: int, make: Callable[[], Actor]) -> Placement:
-    """One device of a group; what varies is drawn from the seed and its name alone."""
-    name = f"{group.name}-{number}"
-    low, high = group.battery
-    speed = 1.0
-    if group.speed_spread:
-        # Lognormal, with the speed of the class as its median.
-        speed = math.exp(group.speed_spread * float(rng.generator(scenario.seed, name, "speed").standard_normal()))
-    return Placement(
-        name=name,
-        make=make,
-        profile=resolve.profile(scenario, group.device),
-        link=resolve.link(scenario, group.link),
-        region=resolve.region(scenario, group.region, number),
-        battery_level=float(rng.generator(scenario.seed, name, "battery").uniform(low, high)),
-        charging=group.charging,
-        ambient_c=group.ambient,
-        speed=speed,
     )

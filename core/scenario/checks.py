@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic_core import PydanticCustomError
 
 from core import devices as catalogue
+from core.availability import factor
 from core.scenario import resolve
 from core.scenario.fault_checks import FAULT_CHECKS
 from core.scenario.findings import Finding, KeyPath, Unreadable, listed, unknown
@@ -292,6 +293,8 @@ def _clients(s: Scenario) -> Iterator[Finding]:
     facts = DATASETS.get(s.data.dataset)
     if facts is None:
         return
+    if s.data.partition == "sampled":
+        return
     least = s.data.min_examples or (10 if s.data.partition == "dirichlet" else 1)
     if s.data.partition == "natural":
         chosen = s.data.options.get("clients", facts.natural_clients) if "clients" in facts.options else None
@@ -309,6 +312,36 @@ def _clients(s: Scenario) -> Iterator[Finding]:
         if bound == 0:
             path, at_most, other = ("data", "partition"), "another partition, such as iid or dirichlet", ""
         yield Finding(path, f"{at_most}{other}", f"{why}, asked for are {clients} clients")
+
+
+def _availability(s: Scenario) -> Iterator[Finding]:
+    """Traces are given where they are asked for, and exist; habits are those that a phone's user can have."""
+    for i, group in enumerate(s.devices):
+        try:
+            wanted = group.availability
+            path: KeyPath = ("devices", i, "availability", "trace")
+            if wanted.kind == "trace" and wanted.trace is None:
+                yield Finding(path, "the path of a file", "the kind is trace")
+            elif wanted.kind != "trace" and wanted.trace is not None:
+                yield Finding(path, "null, or the kind trace", f"the kind is {wanted.kind}")
+            elif wanted.trace is not None and not Path(wanted.trace).is_file():
+                yield Finding(
+                    path, "the path of a file, relative to the scenario's", f"there is no file {wanted.trace}"
+                )
+        except Unreadable:
+            continue
+
+
+def _correlations(s: Scenario) -> Iterator[Finding]:
+    """There are quantities that correlate like that, and they differ among the devices."""
+    for i, group in enumerate(s.devices):
+        path: KeyPath = ("devices", i, "correlation")
+        try:
+            factor(resolve.correlations(group))
+        except Unreadable:
+            continue
+        except ValueError as error:
+            yield Finding(path, "correlations that hold together, such as smaller ones", str(error))
 
 
 def _held_out(s: Scenario) -> Iterator[Finding]:
@@ -436,6 +469,8 @@ _CHECKS: Final = (
     _device_total,
     _participants,
     _clients,
+    _availability,
+    _correlations,
     _held_out,
     _data_options,
     _model_options,

@@ -18,7 +18,7 @@ from core.scenario import checks
 from core.scenario.findings import Finding, KeyPath, Unreadable
 from core.scenario.kinds import REFUSED, Kind, did_you_mean
 from core.scenario.problems import Problem
-from core.scenario.schema import CHECKS, Scenario
+from core.scenario.schema import CHECKS, Scenario, Section
 from core.scenario.tree import Node
 
 #: Errors of one scenario that are explained; more help nobody.
@@ -187,6 +187,8 @@ class Draft:
 def draft_of(section: type[BaseModel], data: object) -> Draft:
     """A draft of a section from plain data, of which any part may be wrong."""
     values: dict[str, Any] = {}
+    if issubclass(section, Section):
+        data = section.spelled_out(data)
     given = data if isinstance(data, Mapping) else {}
     for name, field in section.model_fields.items():
         try:

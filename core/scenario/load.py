@@ -188,11 +188,16 @@ def _absolute(root: Node, folder: Path) -> Node:
     return root
 
 
-def _trace_keys(root: Node) -> list[tuple[str, ...]]:
-    """Keys of the traces of links."""
-    links = root.value.get("links") if isinstance(root.value, dict) else None
+def _trace_keys(root: Node) -> list[tuple[str | int, ...]]:
+    """Keys of the traces of links and of users."""
+    entries = root.value if isinstance(root.value, dict) else {}
+    links, groups = entries.get("links"), entries.get("devices")
     names = links.value if links is not None and isinstance(links.value, dict) else {}
-    return [("links", str(name), "trace", direction) for name in names for direction in ("up", "down")]
+    count = len(groups.value) if groups is not None and isinstance(groups.value, list) else 0
+    return [
+        *(("links", str(name), "trace", direction) for name in names for direction in ("up", "down")),
+        *(("devices", number, "availability", "trace") for number in range(count)),
+    ]
 
 
 # Overrides.

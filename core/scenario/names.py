@@ -122,6 +122,7 @@ FILE_OPTIONS: Final[Mapping[str, Kind]] = {
 PARTITIONS: Final[Mapping[str, str]] = {
     "natural": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",
     "iid": "Shuffled and dealt in equal parts.",
+    "sampled": "Each client draws its examples from the whole at random; as many clients as one likes.",
     "dirichlet": "Each label's examples dealt in proportions from Dir(alpha): the smaller alpha, the more skewed.",
     "shards": "Sorted by label, cut into shards, and per_client of them dealt to each: McMahan's pathological split.",
     "labels": "Each client has per_client labels; a label is divided equally, or with lognormal weights of sigma.",
@@ -159,6 +160,8 @@ FAULTS: Final[Mapping[str, FaultFacts]] = {
 #: Types of the messages that actors of a study send each other.
 MESSAGES: Final = (
     "Join",
+    "CheckIn",
+    "CheckOut",
     "TrainRequest",
     "TrainAccepted",
     "TrainDeclined",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.scenario.schema import FaultShape, Group, RandomFaultSpec, Scenario, Station
 
 __all__ = [
+    "correlations",
     "delay_s",
     "fault_targets",
     "faults",
@@ -63,6 +64,23 @@ def profile(scenario: Scenario, name: str) -> DeviceProfile:
 
 def _given(own: float | None, default: float) -> float:
     return default if own is None else own
+
+
+def correlations(group: Group) -> Mapping[tuple[str, str], float]:
+    """The correlations that a group asks for, by pair."""
+    found = group.correlation
+    return {
+        (one, other): value
+        for (one, other), value in (
+            (("speed", "availability"), found.speed_availability),
+            (("speed", "data"), found.speed_data),
+            (("speed", "network"), found.speed_network),
+            (("availability", "data"), found.availability_data),
+            (("availability", "network"), found.availability_network),
+            (("data", "network"), found.data_network),
+        )
+        if value
+    }
 
 
 def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:

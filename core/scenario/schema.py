@@ -30,16 +30,18 @@ from core.scenario.names import (
     TOPOLOGIES,
 )
 from core.scenario.units import (
+    HOURS_OF_DAY,
+    SESSION,
     Ambient,
     Bytes,
     BytesPerSecond,
     CelsiusOrNull,
+    Charge,
     DelayOrNull,
     FlopsPerSecond,
     Fraction,
     FractionBelowOne,
     FractionOrNull,
-    FractionSpan,
     Joules,
     PositiveSeconds,
     ProbabilityOrNull,
@@ -49,6 +51,7 @@ from core.scenario.units import (
     SecondsOrNull,
     SignedSeconds,
     SpeedOrNull,
+    TimeZones,
     Watts,
 )
 
@@ -65,10 +68,14 @@ PATH_KEYS: Final = (
     ("numerics", "surrogate"),
 )
 
+#: The word for the charge that phones are found with.
+TYPICAL: Final = "typical"
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 Name: TypeAlias = Annotated[str, Text("a name: a letter, then letters, digits, _ or -", _NAME, maximum=64)]
 Words: TypeAlias = Annotated[str, Text("text")]
 Bool: TypeAlias = Annotated[bool, Flag()]
+#: A correlation.
+Between: TypeAlias = Annotated[float, Number(-1, 1)]
 FaultKind: TypeAlias = Annotated[str, Choice(*FAULTS)]
 
 
@@ -76,6 +83,16 @@ class Section(BaseModel):
     """A part of a scenario: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, data: object) -> object:
+        return cls.spelled_out(data)
+
+    @classmethod
+    def spelled_out(cls, data: object) -> object:
+        """What a shorter form of the section stands for; anything else as it is."""
+        return data
 
 
 class FeatureSkew(Section):
@@ -101,11 +118,13 @@ class Data(Section):
         description="Options of the data set; of a file: which columns or arrays are x, y and client, and more.",
     )
     partition: Annotated[
-        Literal["natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law"], Choice(*PARTITIONS)
+        Literal["natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law", "sampled"],
+        Choice(*PARTITIONS),
     ] = Field(
         "natural",
         description="How examples are dealt: by the data's natural client (natural), at random in equal parts (iid), "
-        "with skewed labels (dirichlet, shards, labels) or with skewed sizes (lognormal, power_law).",
+        "with skewed labels (dirichlet, shards, labels) with skewed sizes (lognormal, power_law), "
+        "or to each client some at random, with others (sampled).",
     )
     clients: Annotated[int | None, Whole(1, 1_000_000, or_null="as many as there are devices")] = Field(
         None,
@@ -130,6 +149,12 @@ class Data(Section):
     )
     feature_skew: FeatureSkew | None = Field(
         None, description="A change of each client's examples, in a way of its own; null: none."
+    )
+    examples: Annotated[int, Whole(1, 1_000_000)] = Field(
+        50, description="Median number of examples of a client in the sampled partition."
+    )
+    examples_spread: Annotated[float, Number(0, 2)] = Field(
+        1.0, description="Standard deviation of the natural logarithm of that number; nobody has more than 20 times it."
     )
     test_fraction: FractionBelowOne = Field(
         0.2,
@@ -223,6 +248,58 @@ class Station(Section):
     )
 
 
+class Availability(Section):
+    """What the users of a group's devices do: nothing, live by habits, or what a trace tells."""
+
+    kind: Annotated[Literal["always", "sessions", "trace"], Choice("always", "sessions", "trace")] = Field(
+        "always",
+        description="always: left alone, as they are; sessions: taken up, charged and carried away as phones are; "
+        "trace: as measured ones of a file. In place of a map with nothing else, the word alone will do.",
+    )
+    trace: Annotated[
+        str | None, Text("the path of a .csv, a .json (FLASH) or another file (FedScale)", or_null="none")
+    ] = Field(None, description="File of traces, for the devices in turn.")
+    shuffled: Bool = Field(False, description="Whether each device begins anywhere in its trace, not at the beginning.")
+    sessions_per_day: Annotated[float, Number(0, 1000)] = Field(
+        8.0, description="Sessions on the charger that would begin in a day if the device always waited for one."
+    )
+    spread: Annotated[float, Number(0, 2)] = Field(
+        0.0, description="Standard deviation of the natural logarithm of that number among the devices."
+    )
+    amplitude: Fraction = Field(0.6, description="How much the number of sessions swings over a day: 0.6 is fourfold.")
+    peak: Annotated[float, HOURS_OF_DAY] = Field(7200.0, description="Time of day of most sessions, s from midnight.")
+    session_median: Annotated[float, SESSION] = Field(300.0, description="Median length of a session, s.")
+    session_spread: Annotated[float, Number(0, 3)] = Field(
+        1.32, description="Standard deviation of the natural logarithm of a session's length."
+    )
+    nights: Fraction = Field(0.6, description="Share of users who charge at night.")
+    night_chance: Fraction = Field(0.8, description="Chance that such a user does so in a given night.")
+    timezone: TimeZones = Field(
+        (0.0, 0.0),
+        description="Hours that their time is ahead of the study's, which begins at midnight; or an even spread from "
+        "one to another.",
+    )
+
+    @classmethod
+    def spelled_out(cls, data: object) -> object:
+        if isinstance(data, str):
+            return {"kind": data}
+        if isinstance(data, dict) and "trace" in data and "kind" not in data:
+            return {"kind": "trace", **data}
+        return data
+
+
+class Correlation(Section):
+    """Correlations between what differs among the devices of a group, of the normal scores behind each pair."""
+
+    speed_availability: Between = Field(0.0, description="Faster devices have more sessions (availability.spread).")
+    speed_data: Between = Field(0.0, description="Faster devices have more examples.")
+    speed_network: Between = Field(0.0, description="Faster devices have faster links.")
+    availability_data: Between = Field(0.0, description="Devices with more sessions have more examples.")
+    availability_network: Between = Field(0.0, description="Devices with more sessions have faster links.")
+    data_network: Between = Field(0.0, description="Devices with more examples have faster links.")
+
+
 class Group(Section):
     """Devices of one kind: the clients `NAME-0`, `NAME-1`, …"""
 
@@ -235,14 +312,26 @@ class Group(Section):
         description="Region of the Internet (`aivsim list regions` shows them), or site of network.topology; a kind of "
         "sites deals the devices to them in turn.",
     )
-    battery: FractionSpan = Field(
+    battery: Charge = Field(
         (1.0, 1.0),
-        description="Charge at the start, or the lowest and highest of an even spread; nothing to devices on mains.",
+        description="Charge at the start, the lowest and highest of an even spread, or typical, which is how phones "
+        "are found (Beta(3.2, 1.9), mean 63 %); nothing to devices on mains.",
     )
     charging: Bool = Field(False, description="Whether they are on a charger.")
     ambient: Ambient = Field(25.0, description="Temperature around them, °C.")
     speed_spread: Annotated[float, Number(0, 2)] = Field(
         0.0, description="Standard deviation of the natural logarithm of their speed; 0: all alike, 0.5 is realistic."
+    )
+    network_spread: Annotated[float, Number(0, 2)] = Field(
+        0.0, description="Standard deviation of the natural logarithm of their links' rates; 0: all alike."
+    )
+    availability: Availability = Field(
+        default_factory=Availability,
+        description="What their users do: always (nothing), sessions, or a trace; with the latter two, a device checks "
+        "in when it comes to fulfil training.requirements and out when it does not any more.",
+    )
+    correlation: Correlation = Field(
+        default_factory=Correlation, description="How speed, availability, data and network correlate among them."
     )
 
 

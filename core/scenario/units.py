@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction as Rational
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic_core import PydanticCustomError
 
 from core.scenario.kinds import Kind, Number, number
 
@@ -158,18 +160,25 @@ class Quantity(Kind):
 
 
 class Span(Kind):
-    """One quantity for all, or a list of the lowest and the highest; read as a pair."""
+    """One quantity for all, or a list of the lowest and the highest; read as a pair. A `word` stands for itself."""
 
-    def __init__(self, quantity: Quantity) -> None:
+    def __init__(self, quantity: Quantity, *, word: str = "") -> None:
         self.quantity = quantity
+        self.word = word
 
     @property
     def values(self) -> str:
-        return f"{self.quantity.values}; or a list of the lowest and the highest, such as [0.4, 0.9]"
+        word = f"; or {self.word}" if self.word else ""
+        return f"{self.quantity.values}; or a list of the lowest and the highest, such as [0.4, 0.9]{word}"
 
-    def read(self, value: object) -> tuple[float, float]:
+    def read(self, value: object) -> tuple[float, float] | str:
+        if self.word and value == self.word:
+            return self.word
         if not isinstance(value, list | tuple):
-            one = self._read(value)
+            try:
+                one = self._read(value)
+            except PydanticCustomError as error:
+                raise self.refuse((error.context or {}).get("hint", "").removesuffix("; ")) from None
             return one, one
         if len(value) != 2:
             raise self.refuse()
@@ -186,7 +195,8 @@ class Span(Kind):
 
     def schema(self) -> dict[str, Any]:
         one = self.quantity.schema()
-        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}]}
+        word = [{"const": self.word}] if self.word else []
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}, *word]}
 
 
 def _time(limit: Number) -> Quantity:
@@ -245,8 +255,17 @@ SpeedOrNull: TypeAlias = Annotated[
 ]
 #: 0 up to, but below 1.
 FractionBelowOne: TypeAlias = Annotated[float, Quantity("a share", "", SHARE, "20 %", Number(0, below=1))]
-#: A pair from 0 to 1.
-FractionSpan: TypeAlias = Annotated[tuple[float, float], Span(Quantity("a share", "", SHARE, "20 %", Number(0, 1)))]
+#: A pair from 0 to 1, or the word `typical`.
+Charge: TypeAlias = Annotated[
+    tuple[float, float] | Literal["typical"], Span(Quantity("a share", "", SHARE, "20 %", Number(0, 1)), word="typical")
+]
+#: A pair of hours.
+TimeZones: TypeAlias = Annotated[
+    tuple[float, float], Span(Quantity("an offset from UTC", "h", {"h": Rational(1)}, "-5 h", Number(-12, 14)))
+]
+#: s from midnight.
+HOURS_OF_DAY: Final = Quantity("a time of day", "s", TIME, "2 h", Number(0, 86_400))
+SESSION: Final = Quantity("a time", "s", TIME, "5 min", Number(1, 86_400))
 #: °C, of surroundings in which devices work.
 Ambient: TypeAlias = Annotated[float, Quantity("a temperature", "°C", TEMPERATURE, "25 degC", Number(-40, 60))]
 #: °C; null: no limit.

@@ -250,9 +250,9 @@ def test_list_has_all_of_a_kind(kind: str) -> None:
         "links": devices.links(),
         "models": ("cnn", "softmax"),
         "faults": tuple(FAULTS),
-        "partitions": ("natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law"),
+        "partitions": ("natural", "iid", "dirichlet", "shards", "labels", "lognormal", "power_law", "sampled"),
         "regions": (*devices.regions(), *devices.backbone()),
-        "scenarios": ("campus", "drops", "hundred_phones", "quickstart"),
+        "scenarios": ("campus", "drops", "hundred_phones", "million_phones", "quickstart"),
         "topologies": ("access", "geometric", "mesh", "tree"),
     }[kind]
     firsts = [line.split()[0] for line in done.output.splitlines() if line.strip()]

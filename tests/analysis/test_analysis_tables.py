@@ -146,7 +146,7 @@ def test_a_table_that_nothing_was_written_to_is_empty(study: Study) -> None:
 
 def test_what_is_not_there_is_named(study: Study, tmp_path: Path) -> None:
     with pytest.raises(
-        RecordsError, match=r"has no table 'round'; there are client_evaluations, clients, devices, .*rounds"
+        RecordsError, match=r"has no table 'round'; there are availability, client_evaluations, .*rounds"
     ):
         study.run.table("round")
     with pytest.raises(RecordsError, match="nowhere does not exist or is not a directory"):

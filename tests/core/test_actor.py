@@ -17,6 +17,7 @@ from core.actor import (
     ChildFailed,
     Context,
     DeadlineExceeded,
+    DeviceChanged,
     DeviceFailed,
     Failure,
     Message,
@@ -83,7 +84,7 @@ def test_messages_are_frozen_and_known_by_their_name() -> None:
     with pytest.raises(TypeError):
         Note(1)  # type: ignore[misc]
     assert msgspec.to_builtins(note) == ["Note", "", 0, 1]
-    assert list(SYSTEM_MESSAGES) == [Start, PeerGone, Refusal]
+    assert list(SYSTEM_MESSAGES) == [Start, PeerGone, DeviceChanged, Refusal]
     assert all(stream_of(kind) == CONTROL for kind in SYSTEM_MESSAGES)
 
 

@@ -299,7 +299,7 @@ def test_ours_are_found_by_name_and_a_path_comes_first(tmp_path: Path, monkeypat
 def test_an_unknown_name_says_which_there_are() -> None:
     (problem,) = problems_of("quikstart")
     assert 'did you mean "quickstart"?' in str(problem)
-    assert "drops, faults, hundred_phones, quickstart" in str(problem)
+    assert "drops, faults, hundred_phones, million_phones, quickstart" in str(problem)
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
     for name, options in names.MODELS.items():
         parameters = inspect.signature(catalogue._MODELS[name]).parameters
         assert set(options) == set(parameters) - {"input_shape", "classes", "task", "tokens"}
-    assert set(names.PARTITIONS) == set(DEALT)
+    assert set(names.PARTITIONS) == {*DEALT, "sampled"}
     assert tuple(kind.__name__ for kind in roles.MESSAGES) == names.MESSAGES
     assert set(names.DATASETS) == set(datasets())
     digits = dataset("digits")

@@ -39,8 +39,8 @@ def read(kind: Any, value: object) -> Any:
         (units.Watts, "3.5 W", 3.5),
         (units.FlopsPerSecond, "5 GFLOP/s", 5e9),
         (units.SecondsOrForGood, None, None),
-        (units.FractionSpan, "50 %", (0.5, 0.5)),
-        (units.FractionSpan, [0.4, "90 %"], (0.4, 0.9)),
+        (units.Charge, "50 %", (0.5, 0.5)),
+        (units.Charge, [0.4, "90 %"], (0.4, 0.9)),
     ],
 )
 def test_quantities_are_read_in_base_units(kind: Any, value: object, expected: object) -> None:
@@ -71,9 +71,9 @@ def test_quantities_are_read_in_base_units(kind: Any, value: object, expected: o
         (units.Fraction, 20),
         (units.Fraction, "101 %"),
         (units.FractionBelowOne, 1),
-        (units.FractionSpan, [0.9, 0.4]),
-        (units.FractionSpan, [0.1, 0.2, 0.3]),
-        (units.FractionSpan, []),
+        (units.Charge, [0.9, 0.4]),
+        (units.Charge, [0.1, 0.2, 0.3]),
+        (units.Charge, []),
         (units.BytesPerSecond, "20 mbit/s"),  # units are case sensitive: m is milli
         (units.Joules, "4 W"),
         (units.Ambient, 200),
@@ -156,7 +156,7 @@ def test_a_number_is_taken_as_it_is(value: float) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=30) | st.integers() | st.floats() | st.none() | st.booleans() | st.lists(st.integers()))
 def test_anything_is_either_read_or_refused(value: object) -> None:
-    for kind in (units.Seconds, units.Bytes, units.FractionSpan, units.CelsiusOrNull):
+    for kind in (units.Seconds, units.Bytes, units.Charge, units.CelsiusOrNull):
         try:
             found = read(kind, value)
         except ValidationError:

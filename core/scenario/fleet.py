@@ -1,0 +1,181 @@
+"""The devices of one group: what each is like, drawn from the seed and its name or number, made when it is asked for.
+
+Quantities that differ within a group are drawn jointly (`core.availability.Traits`), so that groups of a million cost
+no more than what is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core import rng
+from core.actor import Actor, Message
+from core.availability import CHARGING, METERED, Habits, Process, Replay, Sessions, Traits, read_traces
+from core.availability.quantiles import Quantiles, beta
+from core.deployment import Placement, Population, Reflex
+from core.devices import Device
+from core.links import Link
+from core.roles import Attendance, Requirements
+from core.scenario import resolve
+from core.scenario.names import COORDINATOR
+from core.scenario.schema import TYPICAL, Group, Scenario
+
+#: The typical charge of a phone when somebody looks: Beta(3.2, 1.9), mean 63 %, at least 5 % (estimate; Ferreira et
+#: al., "Understanding human-smartphone concerns", 2011, found a mean of 67 % and most phones plugged in at 30 to 40 %).
+CHARGE_A: Final = 3.2
+CHARGE_B: Final = 1.9
+LEAST_CHARGE: Final = 0.05
+#: Levels at which the time to an empty battery is worked out for a class; a device is given that of the level below its
+#: own.
+_LEVELS: Final = 256
+
+
+class Fleet:
+    """One group; `first` is the number of its first client among all."""
+
+    def __init__(self, scenario: Scenario, group: Group, first: int) -> None:
+        self.group = group
+        self.first = first
+        self.profile = resolve.profile(scenario, group.device)
+        self.link = resolve.link(scenario, group.link)
+        self._scenario = scenario
+        self._seed = scenario.seed
+        self.traits = Traits(resolve.correlations(group), scenario.seed, group.name)
+        self._everyone = np.arange(group.count)
+
+    @functools.cached_property
+    def process(self) -> Process | None:
+        """What the devices' users do; None if they leave them alone. Raises `ValueError` for what is no trace."""
+        wanted, group = self.group.availability, self.group
+        if wanted.kind == "always":
+            return None
+        if wanted.trace is not None:
+            return Replay(read_traces(wanted.trace), group.count, self._seed, group.name, shuffled=wanted.shuffled)
+        habits = Habits(
+            sessions_per_day=wanted.sessions_per_day,
+            amplitude=wanted.amplitude,
+            peak_s=wanted.peak,
+            session_median_s=wanted.session_median,
+            session_sd_log=wanted.session_spread,
+            nights=wanted.nights,
+            night_chance=wanted.night_chance,
+            timezone_h=wanted.timezone,
+        )
+        rates = self.traits.multiples("availability", wanted.spread, self._everyone)
+        return Sessions(habits, group.count, self._seed, group.name, rates)
+
+    def attendance(self, requirements: Requirements) -> Attendance | None:
+        """When its workers check in; None if they are there all the time."""
+        if self.group.availability.kind == "always":
+            return None
+        mains = CHARGING if self.profile.battery is None else 0
+        return Attendance(requirements, mains | (METERED if self.link.metered else 0))
+
+    def name(self, index: int) -> str:
+        """Name of a device and its actor."""
+        return f"{self.group.name}-{index}"
+
+    def placement(self, index: int, make: Callable[[], Actor]) -> Placement:
+        """One device with an actor."""
+        group, name = self.group, self.name(index)
+        process = self.process
+        return Placement(
+            name=name,
+            make=make,
+            profile=self.profile,
+            link=self._link(index),
+            region=resolve.region(self._scenario, group.region, index),
+            battery_level=self._level(index),
+            charging=group.charging,
+            ambient_c=group.ambient,
+            # Lognormal, with the speed of the class as its median.
+            speed=self.traits.multiple("speed", group.speed_spread, index),
+            course=None if process is None else functools.partial(process.course, index),
+        )
+
+    def _link(self, index: int) -> Link:
+        spread = self.group.network_spread
+        if not spread:
+            return self.link
+        multiple = self.traits.multiple("network", spread, index)
+        return dataclasses.replace(
+            self.link,
+            up_bytes_per_s=self.link.up_bytes_per_s * multiple,
+            down_bytes_per_s=self.link.down_bytes_per_s * multiple,
+        )
+
+    # Charge at the start.
+
+    def _level(self, index: int) -> float:
+        if self.group.battery == TYPICAL:
+            return min(max(_charge().of(rng.word(rng.member_key(self._charge_key, index), 0)), LEAST_CHARGE), 1.0)
+        low, high = self.group.battery
+        return float(rng.generator(self._seed, self.name(index), "battery").uniform(low, high))
+
+    @functools.cached_property
+    def _charge_key(self) -> int:
+        return rng.stream_key(self._seed, self.group.name, "battery")
+
+    def _levels(self) -> npt.NDArray[np.float64]:
+        """The charge of every device, or less."""
+        if self.group.battery == TYPICAL:
+            drawn = _charge().of_all(rng.words(rng.member_keys(self._charge_key, self._everyone), 0))
+            return np.clip(drawn, LEAST_CHARGE, 1.0)
+        return np.full(self.group.count, self.group.battery[0])
+
+    def _empty_s(self) -> npt.NDArray[np.float64] | None:
+        """When each battery is empty at the earliest, if it is never charged."""
+        if self.profile.battery is None:
+            return None
+
+        radio = self.link.radio if self.link.radio in self.profile.radios else self.link.kind
+
+        def wait_s(level: float) -> float:
+            device = Device(self.profile, link_kind=radio, battery_level=level, ambient_c=self.group.ambient)
+            return device.empty_s(0.0)
+
+        waits = np.array([wait_s(step / _LEVELS) for step in range(_LEVELS + 1)])
+        return waits[np.floor(self._levels() * _LEVELS).astype(np.int64)]
+
+    # A population.
+
+    def population(
+        self,
+        make: Callable[[int], Callable[[], Actor]],
+        attendance: Attendance | None,
+        sizes: Callable[[], npt.NDArray[np.int64]],
+    ) -> Population:
+        """All of its devices, made when met. `make(index)` gives the maker of an actor, `sizes()` all examples."""
+        group = self.group
+        reflex = None
+        if attendance is not None:
+            examples = sizes()
+
+            def message(index: int, answer: int) -> Message:
+                return attendance.message(answer, int(examples[index]))
+
+            reflex = Reflex(COORDINATOR, attendance.answer, message)
+        spread = group.network_spread
+        return Population(
+            name=group.name,
+            count=group.count,
+            place=lambda index: self.placement(index, make(index)),
+            regions=(group.region,),
+            start_s=(lambda index: 0.0) if reflex is None else (lambda index: math.inf),
+            link=self.link,
+            process=self.process,
+            reflex=reflex,
+            link_multiples=self.traits.multiples("network", spread, self._everyone) if spread else None,
+            empty_s=None if reflex is None else self._empty_s(),
+        )
+
+
+def _charge() -> Quantiles:
+    return beta(CHARGE_A, CHARGE_B)

@@ -1,0 +1,339 @@
+"""The users of simulated devices: how their plugging in, taking up and walking away reaches devices, actors and peers.
+
+The device of an awake actor follows its course by a timer of its own (`Habit`). Of those that rest nobody is woken:
+what their actors would do is a `Reflex`, a message to one peer, and the device catches up when it is woken, through the
+same transitions at the same times (`replay`). The check-ins of all resting devices are worked out a page of the
+calendar at a time (`Attendance`), and delivered in order of arrival between whatever else happens.
+
+One thing is left out: check-ins of a resting device do not queue behind each other, as two within the time that one
+takes to leave would.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import force_setattr
+
+from core.actor import DeviceChanged
+from core.availability import CHARGING, STATES, Course, Table, changes
+from core.devices import BatteryEmpty, Effect
+from core.records.rows import AvailabilityRow
+from core.wire import frame_size
+from sim.node import OFF
+
+if TYPE_CHECKING:
+    from core.deployment import Reflex
+    from sim.dormant import Dormant
+    from sim.node import Node
+    from sim.world import World
+
+#: Length of a page, s.
+PAGE_S: Final = 300.0
+#: Time between two rows of the table `availability`, s; a whole number of pages.
+REPORT_S: Final = 900.0
+
+
+class Habit:
+    """The user of one awake device."""
+
+    __slots__ = ("course", "generation", "node")
+
+    def __init__(self, node: Node, course: Course) -> None:
+        self.node = node
+        self.course = course
+        self.generation = 0
+        self._arm()
+
+    @property
+    def state(self) -> int:
+        """The present state."""
+        return self.course.state
+
+    def _arm(self) -> None:
+        if self.course.next_s < inf:
+            self.node.env.set_timer(self.course.next_s, self, self.generation)
+
+    def fire(self) -> None:
+        """The next transition is due."""
+        self.generation += 1
+        node, course = self.node, self.course
+        before = course.state
+        course.step()
+        self._arm()
+        if (before ^ course.state) & CHARGING:
+            node.world.outages.plug(node, bool(course.state & CHARGING))
+        if node.dormant is None:
+            for change in changes(before, course.state):
+                node.note(change)
+        if node.state < OFF:
+            cell = node.cell or node.world.wake(node)
+            if DeviceChanged in cell.accepts:
+                node.take_local(DeviceChanged(before=before, after=course.state))
+
+    def release(self) -> Course:
+        """Stop: the course goes on without a timer."""
+        self.generation += 1
+        if self.course.next_s < inf:
+            self.node.env.forget_timer()
+        return self.course
+
+
+def begin(node: Node, course: Course) -> None:
+    """Put a device into the state in which the study finds it."""
+    if node.placement.profile.battery is not None:
+        node.device.set_charging(0.0, bool(course.state & CHARGING))
+        node.take_counts()
+        node.arm()
+
+
+def replay(node: Node, course: Course, until_s: float) -> list[Effect]:
+    """Take a device that was at rest through what happened up to a time, with the check-ins that it made.
+
+    What its own events were is nobody's news any more, but for the battery having run out, which is returned.
+    """
+    news: list[Effect] = []
+    dormant = node.dormant
+    reflex = None if dormant is None else dormant.population.reflex
+    has_battery = node.placement.profile.battery is not None
+    while True:
+        own_s = node.device.next_timer()
+        if own_s <= min(course.next_s, until_s):
+            news += [effect for effect in node.device.on_timer(own_s) if isinstance(effect, BatteryEmpty)]
+            node.take_counts()
+            continue
+        if course.next_s > until_s:
+            return news
+        at_s, before = course.next_s, course.state
+        course.step()
+        if has_battery and (before ^ course.state) & CHARGING:
+            node.device.set_charging(at_s, bool(course.state & CHARGING))
+            node.take_counts()
+        if dormant is not None and reflex is not None:
+            _reflect(node, dormant, reflex, at_s, reflex.answer(before, course.state))
+
+
+def _size(population: str, index: int, reflex: Reflex, answer: int) -> int:
+    """Bytes of the frame of a check-in."""
+    message = reflex.message(index, answer)
+    force_setattr(message, "sender", f"{population}-{index}")
+    return frame_size(reflex.to, message)
+
+
+def _reflect(node: Node, dormant: Dormant, reflex: Reflex, at_s: float, answer: int) -> None:
+    """What a check-in leaves behind at its sender: bytes of its radio."""
+    if answer:
+        device = node.device
+        if device.moved(at_s, sent=_size(dormant.population.name, node.index, reflex, answer)):
+            device.settle(at_s)
+        node.take_counts()
+
+
+def first_answer(node: Node, course: Course) -> None:
+    """The study's beginning, for a device that is met later."""
+    begin(node, course)
+    dormant = node.dormant
+    reflex = None if dormant is None else dormant.population.reflex
+    if dormant is not None and reflex is not None:
+        _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
+
+
+class _Group:
+    """One population on the pages."""
+
+    def __init__(self, dormant: Dormant, reflex: Reflex, table: Table, first: int) -> None:
+        self.dormant = dormant
+        self.reflex = reflex
+        self.table = table
+        #: Number of its first device among those of all groups.
+        self.first = first
+        self.answers = np.array(
+            [[reflex.answer(before, after) for after in range(STATES)] for before in range(STATES)], np.int8
+        )
+        self.opening = np.array([reflex.answer(None, state) for state in range(STATES)], np.int8)
+        kinds = max(int(self.answers.max()), int(self.opening.max())) + 1
+        #: Bytes of each device's answers, once they are known.
+        self.sizes = np.zeros((kinds, table.process.count), np.int32)
+        #: Transitions up to the end of the present page, and the times of those in it.
+        self.transitions = 0
+        self.last_s = np.empty(0)
+        self.check_ins = np.zeros(kinds, np.int64)
+
+    def sizes_of(self, devices: npt.NDArray[np.int64], answers: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+        """Bytes of frames."""
+        found = self.sizes[answers, devices]
+        for place in np.flatnonzero(found == 0).tolist():
+            device, answer = int(devices[place]), int(answers[place])
+            size = _size(self.dormant.population.name, device, self.reflex, answer)
+            self.sizes[answer, device] = found[place] = size
+        return found
+
+
+class Attendance:
+    """Check-ins of all resting devices: one entry of the loop stands for all that arrive before something else."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.env = world.env
+        self.generation = 0
+        self.groups: list[_Group] = []
+        first = 0
+        for dormant in world.populations.values():
+            population = dormant.population
+            if population.process is not None and population.reflex is not None:
+                group = _Group(dormant, population.reflex, Table(population.process), first)
+                self.groups.append(group)
+                dormant.group = group
+                first += population.count
+        self._pages = _Pages(self) if self.groups else None
+        self._firsts = np.array([group.first for group in self.groups])
+        #: What is on its way, by arrival: when it arrives, was sent, from whom, which answer, bytes, and whether it is
+        #: sent at all, which it is not if its device is awake then.
+        self._arrive: list[float] = []
+        self._columns: list[npt.NDArray[Any]] = [np.empty(0, kind) for kind in _KINDS]
+        self._sent: npt.NDArray[np.float64] = self._columns[1]
+        self._device: npt.NDArray[np.int64] = self._columns[2]
+        self._live = bytearray()
+        self._live_array = np.frombuffer(self._live, np.bool_)
+        self._answer: list[int] = []
+        self._group: list[int] = []
+        self._index: list[int] = []
+        self._size: list[int] = []
+        self._at = 0
+
+    @property
+    def transitions(self) -> int:
+        """Transitions of all populations up to now."""
+        now = self.env._now
+        return sum(group.transitions - int((group.last_s > now).sum()) for group in self.groups)
+
+    def open_page(self, number: int) -> None:
+        """Work out what resting devices send in a page."""
+        begin_s, end_s = number * PAGE_S, (number + 1) * PAGE_S
+        rest = [column[self._at :] for column in self._columns]
+        rest[5] = self._live_array[self._at :].copy()
+        found = [rest]
+        for group in self.groups:
+            if number == 0:
+                found.append(self._opening(group))
+            elif begin_s % REPORT_S == 0.0:
+                self._report(group)
+            transitions = group.table.until(end_s)
+            group.transitions += len(transitions.time_s)
+            group.last_s = transitions.time_s
+            answers = group.answers[transitions.before, transitions.after]
+            chosen = np.flatnonzero(answers)
+            found.append(self._sendings(group, transitions.time_s[chosen], transitions.device[chosen], answers[chosen]))
+        columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        order = np.argsort(columns[0], kind="stable")
+        self._columns = columns = [column[order] for column in columns]
+        self._arrive, self._answer, self._size = (columns[place].tolist() for place in (0, 3, 4))
+        self._sent, self._device = columns[1], columns[2]
+        self._live = bytearray(columns[5].tobytes())
+        self._live_array = np.frombuffer(self._live, np.bool_)
+        self._at = 0
+        numbers = np.searchsorted(self._firsts, self._device, "right") - 1
+        self._group = numbers.tolist()
+        self._index = (self._device - self._firsts[numbers]).tolist()
+        self._arm()
+
+    def _opening(self, group: _Group) -> list[npt.NDArray[Any]]:
+        answers = group.opening[group.table.state]
+        devices = np.flatnonzero(answers)
+        return self._sendings(group, np.zeros(len(devices)), devices, answers[devices])
+
+    def _sendings(
+        self,
+        group: _Group,
+        sent_s: npt.NDArray[np.float64],
+        devices: npt.NDArray[np.int64],
+        answers: npt.NDArray[np.int8],
+    ) -> list[npt.NDArray[Any]]:
+        """Columns of check-ins; they travel as `Node.transmit` says."""
+        sizes = group.sizes_of(devices, answers)
+        group.check_ins += np.bincount(answers, minlength=len(group.check_ins))
+        arrive = group.dormant.arrivals(group.reflex.to, sent_s, devices, sizes)
+        live = ~group.dormant.is_awake[devices]
+        return [arrive, sent_s, devices + group.first, answers, sizes, live]
+
+    def _report(self, group: _Group) -> None:
+        """Record what state a population is in."""
+        counts = group.table.counts()
+        states = np.arange(STATES)
+        eligible = group.opening[states] != 0
+        self.world.record(
+            group.dormant.population.name,
+            AvailabilityRow(
+                devices=int(counts.sum()),
+                eligible=int(counts[eligible].sum()),
+                in_use=int(counts[states & 1 != 0].sum()),
+                charging=int(counts[states & 2 != 0].sum()),
+                metered=int(counts[states & 4 != 0].sum()),
+                transitions=group.transitions,
+            ),
+        )
+
+    def set_resting(self, group: _Group, device: int, resting: bool) -> None:
+        """A device was woken or put to rest: what it has not sent yet is left to its actor, or to its reflex."""
+        later = (self._device == group.first + device) & (self._sent > self.env._now)
+        self._live_array[later] = resting
+
+    def _arm(self) -> None:
+        # The next one, sent or not: its device may yet be put to rest.
+        if self._at < len(self._arrive):
+            self.env.set_timer(self._arrive[self._at], self, self.generation)
+
+    def fire(self) -> None:
+        """Deliver all that arrives before anything else happens."""
+        self.generation += 1
+        env, queue, nodes = self.env, self.world.env._queue, self.world.nodes
+        arrive, answers, sizes, live = self._arrive, self._answer, self._size, self._live
+        at, end = self._at, len(arrive)
+        strict = self.world.deployment.strict_wire
+        while at < end:
+            now = arrive[at]
+            if queue and queue[0][0] < now:
+                break
+            if live[at]:
+                env._now = now
+                group, index = self.groups[self._group[at]], self._index[at]
+                reflex = group.reflex
+                message = reflex.message(index, answers[at])
+                force_setattr(message, "sender", f"{group.dormant.population.name}-{index}")
+                if strict:
+                    message = self.world.through_the_wire(reflex.to, message)
+                self._at = at + 1
+                nodes[reflex.to].deliver(message, sizes[at], float(self._sent[at]))
+            at += 1
+        self._at = at
+        self._arm()
+
+
+#: Of the columns of check-ins on their way.
+_KINDS: Final = (np.float64, np.float64, np.int64, np.int8, np.int32, np.bool_)
+
+
+class _Pages:
+    """Opens one page after the other."""
+
+    __slots__ = ("attendance", "generation", "number")
+
+    def __init__(self, attendance: Attendance) -> None:
+        self.attendance = attendance
+        self.number = 0
+        self.generation = 0
+        attendance.env.set_timer(0.0, self, 0)
+
+    def fire(self) -> None:
+        number, self.number = self.number, self.number + 1
+        self.generation += 1
+        attendance = self.attendance
+        if attendance._at < len(attendance._arrive):
+            # What is still on its way is sorted in with the rest.
+            attendance.generation += 1
+            attendance.env.forget_timer()
+        attendance.open_page(number)
+        attendance.env.set_timer((number + 1) * PAGE_S, self, self.generation)

@@ -1,0 +1,341 @@
+"""Devices with users in the simulator: resting or awake, alone or in a population, all comes out the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from core.actor import Actor, Context, DeviceChanged, Message, Start
+from core.availability import CHARGING, IN_USE, METERED, Habits, Process, Replay, Sessions, Table, Trace
+from core.compute import Evaluator
+from core.deployment import Deployment, Placement, Population
+from core.devices import Device, link, profile
+from core.records.rows import AvailabilityRow, DeviceRow, EnergyRow, ParticipationRow, RoundRow
+from core.roles import Attendance, Requirements
+from core.scenario import parse
+from core.scenario.build import study
+from sim.testing import SimulatedRun, run_sim
+from sim.world import World
+
+
+def scenario(**changes: Any) -> Any:
+    """Ninety phones of two kinds over hours; short sessions, so that much happens."""
+    sessions = {"kind": "sessions", "sessions_per_day": 40, "timezone": [-8, 7], "spread": 0.5}
+    low = {
+        "name": "low",
+        "count": 60,
+        "device": "phone_low",
+        "link": "wifi_home",
+        "battery": "typical",
+        "speed_spread": 0.5,
+        "network_spread": 0.4,
+        "availability": sessions,
+        "correlation": {"speed_availability": 0.3, "data_network": 0.5},
+    }
+    high = {**low, "name": "high", "count": 30, "device": "phone_high", "correlation": {}}
+    return parse(
+        {
+            "seed": 3,
+            "data": {"partition": "sampled", "examples": 40},
+            "training": {
+                "rounds": 20,
+                "min_participants": 3,
+                "max_participants": 8,
+                "over_selection": 1.5,
+                "deadline": "5 min",
+                "pause": "10 min",
+                "local_epochs": 60,
+                "batch_size": 10,
+                "requirements": {"charging": True, "unmetered": True},
+            },
+            "evaluator": None,
+            "devices": [low, high],
+            **changes,
+        }
+    )
+
+
+def simulate(wanted: Any, *, populations: bool, max_live: int = 10_000) -> tuple[SimulatedRun, World]:
+    """Run without numerics: nobody looks at a model."""
+    deployment = study(wanted, largest_group=1 if populations else 10_000).deployment
+    records = SimulatedRun()
+    world = World(dataclasses.replace(deployment, max_live=max_live), records, Evaluator(max_pending=1 << 30))
+    world.run()
+    return records, world
+
+
+def energies(run: SimulatedRun) -> dict[tuple[str, str], float]:
+    return {(actor, row.component): row.joules for _, actor, row in run.rows if isinstance(row, EnergyRow)}
+
+
+@pytest.fixture(scope="module")
+def awake() -> SimulatedRun:
+    """Every device a placement of its own, all awake all the time."""
+    return simulate(scenario(), populations=False)[0]
+
+
+def test_rest_changes_nothing(awake: SimulatedRun) -> None:
+    """Messages to the bit: devices awake all the time, awake since they were met, or at rest whenever they can."""
+    for max_live in (10_000, 2):
+        resting, _ = simulate(scenario(), populations=True, max_live=max_live)
+        assert resting.messages == awake.messages
+        found, expected = energies(resting), energies(awake)
+        assert len(found) > 500
+        assert found == {key: expected[key] for key in found}
+    kinds = Counter(message.type for message in awake.messages)
+    assert kinds["CheckIn"] > 300
+    assert kinds["CheckOut"] > 300
+    assert kinds["TrainResult"] > 100
+    assert any(row.detail.startswith("interrupted: ") for row in awake.of(ParticipationRow))
+
+
+def test_rest_changes_nothing_on_a_strict_wire(awake: SimulatedRun) -> None:
+    """The sizes that check-ins of resting devices are charged are those of their frames."""
+    strict, _ = simulate(scenario(numerics={"strict_wire": True}, training=_short()), populations=True, max_live=2)
+    plain, _ = simulate(scenario(training=_short()), populations=False)
+    assert strict.messages == plain.messages
+    assert awake.messages[:50] == plain.messages[:50]
+
+
+def _short() -> dict[str, Any]:
+    return {**scenario().resolved()["training"], "rounds": 3}
+
+
+def test_asynchronous_training_asks_those_who_check_in() -> None:
+    """Whoever comes while there are places is asked at once, and rest changes nothing here either."""
+    training = {**_short(), "algorithm": "fedbuff", "over_selection": 1.0, "pause": 0.0, "rounds": 20}
+    awake, _ = simulate(scenario(training=training), populations=False)
+    resting, _ = simulate(scenario(training=training), populations=True, max_live=2)
+    assert resting.messages == awake.messages
+    assert [row.outcome for row in awake.of(RoundRow)] == ["aggregated"] * 20
+    asked = {row.client for row in awake.of(ParticipationRow) if row.event == "selected"}
+    checked_in = {message.sender for message in awake.messages if message.type == "CheckIn"}
+    assert asked <= checked_in
+
+
+def test_the_pool_holds_those_who_have_checked_in_and_not_out(awake: SimulatedRun) -> None:
+    rounds = awake.of(RoundRow)
+    assert len(rounds) == 20
+    for row in rounds:
+        present: set[str] = set()
+        for message in awake.messages:
+            if message.delivered_s > row.started_s:
+                break
+            if message.type == "CheckIn":
+                present.add(message.sender)
+            elif message.type == "CheckOut":
+                present.discard(message.sender)
+        assert row.available == len(present)
+
+
+def test_devices_that_are_asked_are_at_rest_on_their_charger(awake: SimulatedRun) -> None:
+    """Where they are when the round is closed is another matter; an interrupted one says who interrupted it."""
+    built = study(scenario())
+    processes = {p.name: p.course for p in built.deployment.placements if p.course is not None}
+    late = 0
+    for time_s, _, row in awake.rows:
+        if not isinstance(row, ParticipationRow) or row.event != "selected":
+            continue
+        make = processes[row.client]
+        assert make is not None
+        course = make()
+        while course.next_s <= time_s:
+            course.step()
+        late += course.state != CHARGING
+    # Only who has left within the way of a message may be asked in vain.
+    assert late <= 2
+
+
+def test_availability_is_counted_as_the_table_has_it() -> None:
+    resting, world = simulate(scenario(training=_short()), populations=True)
+    deployment = study(scenario(training=_short()), largest_group=1).deployment
+    total = 0
+    for population in deployment.populations:
+        assert population.process is not None
+        table = Table(population.process)
+        rows = [(time_s, row) for time_s, actor, row in resting.rows if actor == population.name]
+        assert [time_s for time_s, _ in rows] == [900.0 * step for step in range(1, len(rows) + 1)]
+        transitions = 0
+        for time_s, row in rows:
+            assert isinstance(row, AvailabilityRow)
+            transitions += len(table.until(time_s).time_s)
+            counts = table.counts()
+            assert row.transitions == transitions
+            assert row.eligible == counts[CHARGING]
+            assert row.in_use == sum(counts[state] for state in range(8) if state & IN_USE)
+            assert row.charging == sum(counts[state] for state in range(8) if state & CHARGING)
+            assert row.metered == sum(counts[state] for state in range(8) if state & METERED)
+            assert row.devices == population.count
+        total += transitions + len(table.until(np.nextafter(world.env.now, np.inf)).time_s)
+    assert world.attendance.transitions == total
+
+
+# By hand.
+
+DAYS = Trace("user", 1000.0, (0.0, 100.0, 300.0, 600.0), (CHARGING, IN_USE, METERED, 0))
+
+
+class Watcher(Actor):
+    """Writes down what it is told of its device, and what it sees of it."""
+
+    accepts: ClassVar[tuple[type[Message], ...]] = (Start, DeviceChanged)
+
+    def __init__(self, seen: list[tuple[float, int, int, bool, bool, bool]]) -> None:
+        self.seen = seen
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        if isinstance(message, DeviceChanged):
+            device = ctx.device
+            self.seen.append((ctx.now, message.before, message.after, device.in_use, device.charging, device.metered))
+
+
+class Clock(Actor):
+    accepts: ClassVar[tuple[type[Message], ...]] = ()
+
+    async def run(self, ctx: Context) -> None:
+        await ctx.sleep(1000.0)
+
+
+def test_an_actor_is_told_of_its_user() -> None:
+    seen: list[tuple[float, int, int, bool, bool, bool]] = []
+    process = Replay((DAYS,), 1, 1, "phone")
+    late = -float(process._shift_s[0])
+    placements = (
+        Placement("main", Clock, profile("server"), link("datacentre")),
+        Placement(
+            "phone-0",
+            lambda: Watcher(seen),
+            profile("phone_mid"),
+            link("wifi_home"),
+            battery_level=0.5,
+            course=lambda: process.course(0),
+        ),
+    )
+    run = run_sim(Deployment(placements=placements, main="main", messages=()))
+    times = [late, 100.0 + late, 300.0 + late, 600.0 + late]
+    events = [row.event for row in run.of(DeviceRow)]
+    # Before its first event the trace is in its last state.
+    assert seen == [
+        (times[0], 0, CHARGING, False, True, False),
+        (times[1], CHARGING, IN_USE, True, False, False),
+        (times[2], IN_USE, METERED, False, False, True),
+        (times[3], METERED, 0, False, False, False),
+    ]
+    assert [event for event in events if event not in ("start", "end")] == [
+        "charging",
+        "in_use",
+        "on_battery",
+        "left_alone",
+        "metered",
+        "unmetered",
+    ]
+    joules = {
+        row.component: row.joules for _, actor, row in run.rows if isinstance(row, EnergyRow) and actor == "phone-0"
+    }
+    battery = profile("phone_mid").battery
+    assert battery is not None
+    assert joules["stored"] == pytest.approx(100.0 * battery.stored_w)
+    assert joules["battery"] == pytest.approx(profile("phone_mid").idle_w * 900.0)
+
+
+class Never(Process):
+    """Nobody ever does anything; the devices are left unplugged."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def first(self, index: int) -> tuple[float, int, int]:
+        return 0.0, 0, 0
+
+    def next(self, index: int, at_s: float, state: int, counter: int) -> tuple[float, int, int]:
+        return np.inf, 0, 0
+
+    def firsts(self, indices: Any) -> Any:
+        return np.zeros(len(indices)), np.zeros(len(indices), np.uint8), np.zeros(len(indices), np.uint32)
+
+    def nexts(self, indices: Any, at_s: Any, states: Any, counters: Any) -> Any:
+        return np.full(len(indices), np.inf), states, counters
+
+
+def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
+    """Nobody has met it, and still its battery is empty when its energy is used up."""
+    kind = profile("phone_mid")
+    wanted = scenario()
+    group = wanted.devices[0].model_copy(update={"battery": (0.06, 0.06), "speed_spread": 0.0, "network_spread": 0.0})
+    fleet = study(wanted.model_copy(update={"devices": (group,)}), largest_group=1).deployment.populations[0]
+    assert fleet.empty_s is not None
+    low = profile("phone_low").battery
+    assert low is not None
+    # Its energy at no load is a bound; resistance and the cut-off in the last per cents take some of it.
+    expected = low.energy_at(0.06) / profile("phone_low").idle_w
+    assert expected * 0.8 < fleet.empty_s[0] <= expected
+
+    def place(index: int) -> Placement:
+        process = Never(3)
+        return Placement(
+            f"phone-{index}",
+            lambda: Watcher([]),
+            dataclasses.replace(kind, idle_w=1.5 * (index + 1), max_w=20.0),
+            link("wifi_home"),
+            battery_level=0.5,
+            course=lambda: process.course(index),
+        )
+
+    runs_out = [Device(place(index).profile, link_kind="wifi", battery_level=0.5).empty_s(0.0) for index in range(3)]
+
+    class Day(Clock):
+        async def run(self, ctx: Context) -> None:
+            await ctx.sleep(86_400.0)
+
+    run = run_sim(
+        Deployment(
+            placements=(Placement("main", Day, profile("server"), link("datacentre")),),
+            populations=(
+                Population(
+                    "phone", 3, place, ("local",), lambda index: np.inf, process=Never(3), empty_s=np.array(runs_out)
+                ),
+            ),
+            main="main",
+            messages=(),
+        )
+    )
+    empty = [
+        (time_s, actor)
+        for time_s, actor, row in run.rows
+        if isinstance(row, DeviceRow) and row.event == "battery_empty"
+    ]
+    assert empty == [(pytest.approx(runs_out[index]), f"phone-{index}") for index in (2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [(CHARGING, None), (CHARGING | IN_USE, "user"), (0, "charging"), (CHARGING | METERED, "network"), (7, "user")],
+)
+def test_what_keeps_a_worker_away(state: int, reason: str | None) -> None:
+    attendance = Attendance(Requirements(charging=True, unmetered=True))
+    assert attendance.unmet(state) == reason
+    assert Attendance(Requirements()).unmet(state) == ("user" if state & IN_USE else None)
+    assert Attendance(Requirements(charging=True), CHARGING).unmet(state & ~CHARGING) == (
+        "user" if state & IN_USE else None
+    )
+
+
+def test_check_ins_and_check_outs_alternate() -> None:
+    attendance = Attendance(Requirements(charging=True))
+    process = Sessions(Habits(), 50, 1, "phone")
+    for index in range(50):
+        course = process.course(index)
+        present = False
+        before: int | None = None
+        for _ in range(200):
+            answer = attendance.answer(before, course.state)
+            assert answer == {(False, True): 1, (True, False): 2}.get(
+                (present, attendance.unmet(course.state) is None), 0
+            )
+            present = attendance.unmet(course.state) is None
+            before = course.state
+            course.step()
