@@ -100,7 +100,8 @@ def _unreadable(path: Path, kind: str, error: BaseException) -> ValueError:
 
 
 def _npz(path: Path) -> Source:
-    broken = (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError, zlib.error, KeyError)
+    # RuntimeError: what zipfile says of an archive that claims to be encrypted or packed in a way that it cannot do.
+    broken = (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError, zlib.error, KeyError, RuntimeError)
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.data import federation, files, read, reading
@@ -310,6 +310,8 @@ def test_too_large_files_are_refused_before_they_are_unpacked(tmp_path: Path, mo
     damaged=st.booleans(),
     at=st.integers(0, 10_000),
 )
+# An archive that claims to be packed in a way that nobody knows.
+@example(content=b"\x00\x01", suffix=".npz", damaged=True, at=298)
 def test_whatever_a_file_holds_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str, damaged: bool, at: int
 ) -> None:
