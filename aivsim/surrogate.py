@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -191,6 +192,9 @@ def surrogate_command(directories: Sequence[Path], checked: Sequence[Path], out:
             if not run.run.points:
                 raise InputWrong(f"{directory}: has no evaluations to check by")
         curves = fit(runs)
+        if others:
+            seen = tuple(other.run for other in others)
+            curves = msgspec.structs.replace(curves, checked_on=seen, checked_rmse=residual(curves, others))
         file = out or directories[0] / FILE
         write_curves(file, curves)
         read_curves(file)
@@ -206,7 +210,7 @@ def surrogate_command(directories: Sequence[Path], checked: Sequence[Path], out:
         click.echo(_line("checked on", run.run, residual(curves, [run])))
     click.echo(_total("fitted on all", residual(curves, runs)))
     if others:
-        click.echo(_total("checked on all", residual(curves, others)))
+        click.echo(_total("checked on all", curves.checked_rmse))
     click.echo(f"written   {file}; a scenario uses it with numerics.fidelity: surrogate and numerics.surrogate: {file}")
 
 

@@ -26,6 +26,7 @@ FIGURES: Final = ("accuracy", "error", "loss")
 LEARNING_KEYS: Final = (
     *(f"data.{key}" for key in ("dataset", "options", "partition", "alpha", "per_client", "sigma", "exponent")),
     *(f"data.{key}" for key in ("min_examples", "feature_skew", "test_fraction", "hold_out")),
+    *(f"data.{key}" for key in ("examples", "examples_spread")),
     *(f"model.{key}" for key in ("name", "options")),
     *(f"training.{key}" for key in ("algorithm", "options", "local_epochs", "batch_size")),
     *(f"training.{key}" for key in ("learning_rate", "server_learning_rate")),
@@ -76,6 +77,9 @@ class LearningCurves(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     #: Whether gamma was fitted; from runs of one cohort size it cannot be.
     gamma_fitted: bool
     fitted_on: Annotated[tuple[FittedRun, ...], Meta(min_length=1, max_length=256)]
+    #: Runs that they were checked on and had not seen, and how far they are from all of these (root mean square).
+    checked_on: Annotated[tuple[FittedRun, ...], Meta(max_length=256)] = ()
+    checked_rmse: Annotated[dict[Annotated[str, Meta(max_length=16)], _Error], Meta(max_length=3)] = {}
     #: The keys that decide how fast is learned, as JSON.
     learning: Annotated[dict[Annotated[str, Meta(max_length=64)], _Text], Meta(max_length=64)]
 
@@ -94,8 +98,15 @@ class LearningCurves(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         runs = ", ".join(f"{run.name} seed {run.seed} cohort {run.cohort:g}" for run in self.fitted_on[:4])
         more = f" and {len(self.fitted_on) - 4} more" if len(self.fitted_on) > 4 else ""
         points = sum(run.points for run in self.fitted_on)
-        residuals = ", ".join(f"{name} {curve.rmse:.4f}" for name, curve in sorted(self.curves.items()))
-        return f"curves fitted on {points} evaluations of {runs}{more}; residual (RMSE): {residuals}"
+        residuals = _listed({name: curve.rmse for name, curve in self.curves.items()})
+        unseen = "not checked on runs that it has not seen"
+        if self.checked_on:
+            unseen = f"on {len(self.checked_on)} that it has not seen: {_listed(self.checked_rmse)}"
+        return f"curves fitted on {points} evaluations of {runs}{more}; residual (RMSE): {residuals}; {unseen}"
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in sorted(figures.items()))
 
 
 def learning_of(scenario: Mapping[str, Any]) -> dict[str, str]:
