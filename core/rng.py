@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 
 Words = npt.NDArray[np.uint64]
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -34,9 +35,19 @@ def _digest(seed: int, path: tuple[str | int, ...], size: int) -> bytes:
     return h.digest()
 
 
+class _Key(ISeedSequence):
+    """A digest as the key of a Philox, as it is: given as `key`, numpy also draws a seed from the system, for 8 µs."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint32) -> npt.NDArray[Any]:
+        return np.frombuffer(self._digest, dtype, n_words)
+
+
 def generator(seed: int, *path: str | int) -> np.random.Generator:
     """A numpy generator that depends on `seed` and `path` alone (actor, purpose, counter by convention)."""
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, path, 16), "little")))
+    return np.random.Generator(np.random.Philox(_Key(_digest(seed, path, 16))))
 
 
 def first_normals(seed: int, paths: Iterable[tuple[str | int, ...]]) -> npt.NDArray[np.float64]:
@@ -69,9 +80,7 @@ def uniform(seed: int, *path: str | int) -> float:
 
 def secret_bytes(seed: int, size: int, *path: str | int) -> bytes:
     """`size` reproducible bytes for the simulator's `ctx.secret`; the real world asks the operating system."""
-    return np.random.Generator(
-        np.random.Philox(key=int.from_bytes(_digest(seed, ("secret", *path), 16), "little"))
-    ).bytes(size)
+    return generator(seed, "secret", *path).bytes(size)
 
 
 def stream_key(seed: int, *path: str | int) -> int:

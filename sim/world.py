@@ -350,10 +350,11 @@ class World:
         names = self._deferred_columns.get(kind)
         if names is None:
             names = self._deferred_columns[kind] = tuple(c.name for c in columns(kind) if c.deferred)
-        for name in names:
-            value = getattr(row, name)
-            if isinstance(value, Payload) and not isinstance(value, ArrayDict):
-                self.evaluator.want(value)
+        if names:
+            for name in names:
+                value = getattr(row, name)
+                if isinstance(value, Payload) and not isinstance(value, ArrayDict):
+                    self.evaluator.want(value)
         unwritten = self.outages.unwritten
         if unwritten and actor in unwritten and not isinstance(row, FaultRow):
             unwritten[actor].append((self.env._now, row))

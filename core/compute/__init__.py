@@ -1,9 +1,9 @@
 """Lazy jobs, batches, layouts and the cost of computations, over JAX.
 
 64-bit integers are switched on for the exact sums; all code names its dtypes, and results are float32 or integers.
-On a CPU clients are what runs side by side, each in a thread of ours: small kernels and products gain nothing from being
-split. XLA's own pool has the same number of threads on every machine, because products that it splits get other last
-bits with another number; that number is therefore none of the machine's.
+On a CPU clients are what runs side by side, in threads of ours: small kernels and products gain nothing from being
+split. XLA's own pool has the same number of threads on every machine, whatever its cores, because products that it
+splits get other last bits with another number.
 """
 
 from __future__ import annotations

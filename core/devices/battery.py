@@ -170,7 +170,7 @@ class Battery:
 
     def cell_at(self, energy_j: float) -> int:
         """The cell that a discharge from `energy_j` goes through first; a boundary belongs to the cell below it."""
-        return max(min(bisect.bisect_left(self._energy, energy_j), _CELLS) - 1, 0)
+        return bisect.bisect_left(self._energy, energy_j, 1, _CELLS) - 1
 
     def ocv_at(self, energy_j: float) -> float:
         """Open-circuit voltage with `energy_j` left, V."""
@@ -318,7 +318,7 @@ class Battery:
 
     def charge_cell(self, energy_j: float) -> int:
         """The cell that charging from `energy_j` goes through first; a boundary belongs to the cell above it."""
-        return max(min(bisect.bisect_right(self._energy, energy_j), _CELLS) - 1, 0)
+        return bisect.bisect_right(self._energy, energy_j, 1, _CELLS) - 1
 
     def charge_powers(self, energy_j: float, factor: float) -> tuple[float, float]:
         """Power stored, and lost to resistance, while charging from `energy_j`, W."""

@@ -482,11 +482,12 @@ class Body:
         idle_w, screen_w, processor_w = self._powers()
         case_w = self._case_w(idle_w + screen_w, processor_w)
         state = self._soc_c, case_c, processor_w, case_w, self.ambient_c
+        falls, rises = heat.leaves(*state, lower, upper)
         wait, kind = math.inf, NONE
-        if upper < math.inf:
+        if rises:
             wait = heat.crossing_s(*state, upper, horizon_s)
             kind = HOTTER if wait < math.inf else NONE
-        if lower > -math.inf:
+        if falls:
             cool = heat.crossing_s(*state, lower, min(horizon_s, wait))
             if cool < wait:
                 wait, kind = cool, COOLER

@@ -283,12 +283,19 @@ class Device(Body):
         job = self._job
         if job is not None:
             first, kind = job.since_s + job.left_s / self._pace(), JOB
+        now = self._at_s
         wait, event = self._battery_wait_s()
-        first, kind = min((first, kind), (self._at_s + wait, event))
+        at = now + wait
+        if at < first or (at == first and event < kind):
+            first, kind = at, event
         if self.profile.heat is not None:
-            first, kind = min((first, kind), (self._at_s + self._refresh_wait_s(), REFRESH))
-            wait, event = self._heat_wait_s(max(first - self._at_s, 0.0))
-            first, kind = min((first, kind), (self._at_s + wait, event))
+            at = now + self._refresh_wait_s()
+            if at < first or (at == first and kind > REFRESH):
+                first, kind = at, REFRESH
+            wait, event = self._heat_wait_s(max(first - now, 0.0))
+            at = now + wait
+            if at < first or (at == first and event < kind):
+                first, kind = at, event
         return first, kind
 
     def _fire(self, kind: int | None) -> None:

@@ -97,6 +97,27 @@ class Heat:
             stored_j += self.soc_capacity_j_per_k * (after[0] - before[0])
         return ambient_c + self.case_to_air_k_per_w * (soc_w + case_w - stored_j / seconds)
 
+    def leaves(
+        self,
+        soc_c: float,
+        case_c: float,
+        soc_w: float,
+        case_w: float,
+        ambient_c: float,
+        lower_c: float,
+        upper_c: float,
+    ) -> tuple[bool, bool]:
+        """Whether the case may ever come down to `lower_c`, and up to `upper_c`; False: surely not.
+
+        The distances to the steady state stay between their extremes and 0 (the matrix is a cooperative one).
+        """
+        soc_end, case_end = self.steady(soc_w, case_w, ambient_c)
+        case_off, soc_off = case_c - case_end, soc_c - soc_end
+        return (
+            case_end - lower_c + min(case_off, soc_off, 0.0) <= 0.0,
+            case_end - upper_c + max(case_off, soc_off, 0.0) >= 0.0,
+        )
+
     def crossing_s(
         self,
         soc_c: float,
@@ -113,12 +134,6 @@ class Heat:
         end = case_end - target_c
         if start == 0.0:
             return 0.0
-        # The distances to the steady state stay between their extremes and 0 (the matrix is a cooperative one).
-        if start > 0.0:
-            if end + min(case_c - case_end, soc_c - soc_end, 0.0) > 0.0:
-                return NEVER
-        elif end + max(case_c - case_end, soc_c - soc_end, 0.0) < 0.0:
-            return NEVER
         if self._couple == 0.0:
             if start * end >= 0.0:
                 return NEVER
