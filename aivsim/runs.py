@@ -81,6 +81,8 @@ def run(
     found = load(path, settings, seed=seed, directories=scenario_directories())
     found = _with_layout(found)
     directory = Path(out) if out is not None else _free_directory(found.name)
+    # Before the data are dealt, which can take a while; the folder itself is made after that.
+    _refuse_taken(directory)
     shown = display(found, world, quiet=quiet)
     with shown:
         if world == "sim":
@@ -202,15 +204,23 @@ class _Ledger:
             write_manifest(self.directory, self.manifest)
 
 
-def _claim(directory: Path) -> None:
-    """Make the folder of a run, once nothing else is in the way of it. Raises `CannotBegin`."""
+def _refuse_taken(directory: Path) -> None:
+    """Raise `CannotBegin` for a folder that holds something."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        taken = any(directory.iterdir())
+        taken = directory.exists() and any(directory.iterdir())
     except OSError as error:
         raise CannotBegin(f"{directory}: cannot be written: {error.strerror or error}") from error
     if taken:
         raise CannotBegin(f"{directory}: is not empty; a run needs a new or empty folder")
+
+
+def _claim(directory: Path) -> None:
+    """Make the folder of a run, once nothing else is in the way of it. Raises `CannotBegin`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotBegin(f"{directory}: cannot be written: {error.strerror or error}") from error
+    _refuse_taken(directory)
 
 
 def _open(
