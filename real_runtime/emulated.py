@@ -122,16 +122,14 @@ class EmulatedMachine:
         )
         self.view = EmulatedDevice(placement, self._device, clock)
         self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
+        #: Of a device whose battery is pulled, whether it is on its charger.
+        self._plugged: bool | None = None
         self._course = None if placement.course is None else placement.course()
-        self._has_battery = placement.profile.battery is not None
         if self._course is not None:
             self.view.state = self._course.state
-            if self._has_battery:
-                self._device.set_charging(0.0, bool(self._course.state & CHARGING))
+            self._follow_user(0.0, self._course.state)
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
-        #: Whether it was charging when its battery was pulled.
-        self._unplugged = False
 
     def start(self) -> None:
         """The study begins."""
@@ -207,15 +205,15 @@ class EmulatedMachine:
     def crash(self, *, without_battery: bool = False) -> None:
         """Go off at once; computations are lost. Without its battery it does not charge either."""
         effects = self._device.crash(self._clock.now)
-        if without_battery and self._device.charging and self._device.profile.battery is not None:
+        if without_battery and self._device.profile.battery is not None:
+            self._plugged = self._device.charging
             self._device.set_charging(self._clock.now, False)
-            self._unplugged = True
         self._apply(effects)
 
     def restart(self) -> None:
         """End a crash."""
-        if self._unplugged:
-            self._unplugged = False
+        plugged, self._plugged = self._plugged, None
+        if plugged:
             self._device.set_charging(self._clock.now, True)
         self._apply(self._device.restart(self._clock.now))
 
@@ -223,6 +221,13 @@ class EmulatedMachine:
         """Go on at a share of its speed."""
         self._device.slow_down(self._clock.now, share)
         self._apply([])
+
+    def _follow_user(self, now: float, state: int) -> None:
+        """Be as the user's state says; a pulled battery charges once it is back."""
+        charging = bool(state & CHARGING)
+        if self._plugged is not None:
+            self._plugged, charging = charging, False
+        self._device.follow_user(now, charging=charging, in_use=bool(state & IN_USE))
 
     def _settle(self) -> None:
         self._device.settle(self._clock.now)
@@ -247,8 +252,7 @@ class EmulatedMachine:
             course.step()
             self.view.state = course.state
             self._apply(self._device.on_timer(at_s))
-            if self._has_battery and (before ^ course.state) & CHARGING:
-                self._device.set_charging(at_s, bool(course.state & CHARGING))
+            self._follow_user(at_s, course.state)
             for change in changes(before, course.state):
                 self.note(change)
             self._events.changed(before, course.state)

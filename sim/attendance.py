@@ -19,7 +19,7 @@ import numpy.typing as npt
 from msgspec.structs import force_setattr
 
 from core.actor import DeviceChanged
-from core.availability import CHARGING, STATES, Course, Table, changes
+from core.availability import CHARGING, IN_USE, STATES, Course, Table, changes
 from core.devices import BatteryEmpty, Effect
 from core.records.rows import AvailabilityRow
 from core.wire import frame_size
@@ -64,8 +64,8 @@ class Habit:
         before = course.state
         course.step()
         self._arm()
-        if (before ^ course.state) & CHARGING:
-            node.world.outages.plug(node, bool(course.state & CHARGING))
+        if (before ^ course.state) & (CHARGING | IN_USE):
+            node.world.outages.follow_user(node, bool(course.state & CHARGING), bool(course.state & IN_USE))
         if node.dormant is None:
             for change in changes(before, course.state):
                 node.note(change)
@@ -84,10 +84,9 @@ class Habit:
 
 def begin(node: Node, course: Course) -> None:
     """Put a device into the state in which the study finds it."""
-    if node.placement.profile.battery is not None:
-        node.device.set_charging(0.0, bool(course.state & CHARGING))
-        node.take_counts()
-        node.arm()
+    node.device.follow_user(0.0, charging=bool(course.state & CHARGING), in_use=bool(course.state & IN_USE))
+    node.take_counts()
+    node.arm()
 
 
 def replay(node: Node, course: Course, until_s: float) -> list[Effect]:
@@ -98,7 +97,6 @@ def replay(node: Node, course: Course, until_s: float) -> list[Effect]:
     news: list[Effect] = []
     dormant = node.dormant
     reflex = None if dormant is None else dormant.population.reflex
-    has_battery = node.placement.profile.battery is not None
     while True:
         own_s = node.device.next_timer()
         if own_s <= min(course.next_s, until_s):
@@ -109,8 +107,9 @@ def replay(node: Node, course: Course, until_s: float) -> list[Effect]:
             return news
         at_s, before = course.next_s, course.state
         course.step()
-        if has_battery and (before ^ course.state) & CHARGING:
-            node.device.set_charging(at_s, bool(course.state & CHARGING))
+        if (before ^ course.state) & (CHARGING | IN_USE):
+            state = course.state
+            node.device.follow_user(at_s, charging=bool(state & CHARGING), in_use=bool(state & IN_USE))
             node.take_counts()
         if dormant is not None and reflex is not None:
             _reflect(node, dormant, reflex, at_s, reflex.answer(before, course.state))

@@ -67,14 +67,13 @@ class Outages:
         elif isinstance(effect, PoweredOn):
             self.power_on(node)
 
-    def plug(self, node: Node, charging: bool) -> None:
-        """The user of a device puts it on its charger or takes it off; without its battery it notices later."""
+    def follow_user(self, node: Node, charging: bool, in_use: bool) -> None:
+        """The user of a device plugs it in or out, takes it up or puts it down; a pulled battery charges later."""
         if node.name in self._pulled:
-            self._pulled[node.name] = charging
-        elif node.placement.profile.battery is not None:
-            node.device.set_charging(self.world.env.now, charging)
-            node.take_counts()
-            node.arm()
+            self._pulled[node.name], charging = charging, node.device.charging
+        node.device.follow_user(self.world.env.now, charging=charging, in_use=in_use)
+        node.take_counts()
+        node.arm()
 
     # Faults.
 

@@ -186,6 +186,13 @@ class Device(Body):
         self._screen = on
         self._timer_kind = None
 
+    def follow_user(self, now: float, *, charging: bool, in_use: bool) -> None:
+        """Be as its user has it from `now` on: on the charger or not (if it has a battery), its screen on or off."""
+        if self.profile.battery is not None and charging is not self.charging:
+            self.set_charging(now, charging)
+        if in_use is not self._screen:
+            self.set_screen(now, in_use)
+
     def slow_down(self, now: float, share: float) -> None:
         """Go on at a share of its speed, above 0, also with the running job; 1 ends that.
 

@@ -11,7 +11,7 @@ from core.actor import Actor, Context, DeviceChanged, Message, Start
 from core.availability import CHARGING, IN_USE, METERED, Replay, Trace
 from core.deployment import Deployment, Placement
 from core.devices import link, profile
-from core.records.rows import DeviceRow, Row
+from core.records.rows import DeviceRow, EnergyRow, Row
 from real_runtime.testing import run_real
 from sim.testing import run_sim
 
@@ -72,7 +72,7 @@ def _user(index: int) -> Callable[[], Any]:
     return lambda: process.course(index)
 
 
-def _run(world: str, main: type[Listener]) -> tuple[list[str], list[str]]:
+def _run(world: str, main: type[Listener]) -> tuple[list[str], list[str], float]:
     log: list[str] = []
     placements = (
         Placement("main", lambda: main(log), profile("server"), link("ethernet_lan"), region="europe"),
@@ -94,12 +94,13 @@ def _run(world: str, main: type[Listener]) -> tuple[list[str], list[str]]:
         rows = [row for _, _, row in run_sim(deployment).rows]
     else:
         rows = [row for _, _, row in run_real(deployment).rows]
-    return log, [row.event for row in rows if isinstance(row, DeviceRow) and row.event not in ("start", "end")]
+    events = [row.event for row in rows if isinstance(row, DeviceRow) and row.event not in ("start", "end")]
+    return log, events, sum(row.joules for row in rows if isinstance(row, EnergyRow) and row.component == "screen")
 
 
 @pytest.mark.parametrize("world", ["sim", "real"])
 def test_an_actor_is_told_of_its_user_and_another_absorbs_what_it_says(world: str) -> None:
-    log, events = _run(world, Listener)
+    log, events, screen_j = _run(world, Listener)
     assert log == [
         "woken by 0 to 2: 010",
         "absorbed 2 to 3: 110 from phone-0",
@@ -107,9 +108,11 @@ def test_an_actor_is_told_of_its_user_and_another_absorbs_what_it_says(world: st
         "woken by 4 to 0: 000",
     ]
     assert events == ["charging", "in_use", "left_alone", "on_battery", "metered", "unmetered"]
+    # In use for 0.2 s of the trace; a real device hears of it when its timer comes, but counts from when it was due.
+    assert screen_j == pytest.approx(0.2 * profile("phone_mid").screen_w, rel=1e-9 if world == "sim" else 0.2)
 
 
 @pytest.mark.parametrize("world", ["sim", "real"])
 def test_nothing_is_absorbed_past_a_message_that_waits(world: str) -> None:
-    log, _ = _run(world, Waiting)
+    log, _, _ = _run(world, Waiting)
     assert log == ["woken by 0 to 2: 010", "woken by 2 to 3: 110", "woken by 3 to 4: 001", "woken by 4 to 0: 000"]
