@@ -269,12 +269,10 @@ class Study:
         """Bytes of all delivered frames."""
         return int(self.run.messages()["size_bytes"].sum())
 
-    @cached_property
-    def bytes_over_time(self) -> tuple[Floats, Floats]:
-        """When messages were delivered, s, and the bytes delivered until then."""
+    def bytes_until(self, times: Floats) -> Floats:
+        """Bytes that were delivered until given times, s."""
         rows = self.run.messages()
-        order = np.argsort(rows["delivered_s"], kind="stable")
-        return rows["delivered_s"][order], np.cumsum(rows["size_bytes"][order]).astype(np.float64)
+        return _until(times, rows["delivered_s"], rows["size_bytes"])
 
     @cached_property
     def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
@@ -331,11 +329,7 @@ class Study:
         weights = rate[codes] * sizes
         if not weights.sum() > 0.0:
             return None
-        at_s = rows["sent_s" if side == "sender" else "delivered_s"]
-        order = np.argsort(at_s, kind="stable")
-        total = np.cumsum(weights[order])
-        index = np.searchsorted(at_s[order], grid, side="right")
-        shape: Floats = np.concatenate([[0.0], total])[index] / total[-1]
+        shape: Floats = _until(grid, rows["sent_s" if side == "sender" else "delivered_s"], weights) / weights.sum()
         return shape
 
     # In words.
@@ -392,6 +386,14 @@ class Study:
         if isinstance(value, dict):
             value = next((value[k] for k in ("name", "dataset", "algorithm") if isinstance(value.get(k), str)), None)
         return re.split(r"[/\\:]", value)[-1] if isinstance(value, str) else ""
+
+
+def _until(times: Floats, at_s: Floats, amounts: Floats) -> Floats:
+    """Sums of the amounts up to each time. Without sorting them: there may be millions."""
+    points, place = np.unique(times, return_inverse=True)
+    between = np.bincount(np.searchsorted(points, at_s), amounts, len(points) + 1)
+    sums: Floats = np.cumsum(between, dtype=np.float64)[place]
+    return sums
 
 
 def _spelt(number: int) -> str:

@@ -60,6 +60,7 @@ class Run:
         self.manifest: Manifest = read_manifest(self.directory)
         self._tables: dict[str, pa.Table] = {}
         self._columns: dict[str, Columns] = {}
+        self._codes: dict[tuple[str, str], tuple[npt.NDArray[np.int32], list[str]]] = {}
 
     @property
     def tables(self) -> list[str]:
@@ -97,21 +98,29 @@ class Run:
             found = self._columns[name] = Columns(self.directory, name, names)
         return found
 
-    def codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:
-        """A column of strings as numbers and the strings that they stand for."""
+    def codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
+        """A column of strings as numbers, which are read-only, and the strings that they stand for."""
+        found = self._codes.get((name, column))
+        if found is None:
+            found = self._codes[name, column] = self._read_codes(name, column)
+        return found
+
+    def _read_codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         import pyarrow as pa
 
         numbers: dict[str, int] = {}
-        found = [np.empty(0, np.int64)]
+        found = [np.empty(0, np.int32)]
         for part in read_parts(self.directory, name, [column]):
             chunks = part[column].combine_chunks()
             if not pa.types.is_dictionary(chunks.type):
                 chunks = chunks.dictionary_encode()
             known = [numbers.setdefault(string, len(numbers)) for string in chunks.dictionary.to_pylist()]
-            found.append(np.array(known, np.int64)[chunks.indices.to_numpy(zero_copy_only=False)])
+            found.append(np.array(known, np.int32)[chunks.indices.to_numpy(zero_copy_only=False)])
         if len(found) == 1:
             self._empty(name)
-        return np.concatenate(found), list(numbers)
+        codes = np.concatenate(found)
+        codes.flags.writeable = False
+        return codes, list(numbers)
 
     def rounds(self) -> Columns:
         """The training rounds."""

@@ -128,10 +128,9 @@ def _spent(study: Study, levels: list[float], at: list[int]) -> list[Reached]:
     """What had been spent at the ends of the rounds of some points of the curve, at which levels were reached."""
     curve = study.curve
     times: npt.NDArray[np.float64] = curve.time_s[at]
-    bytes_s, delivered = study.bytes_over_time
     parts = study.clients_joules_until(times)
     joules = np.sum(list(parts.values()), axis=0) if parts else np.full(len(times), np.nan)
-    sizes = np.concatenate([[0.0], delivered])[np.searchsorted(bytes_s, times, side="right")]
+    sizes = study.bytes_until(times)
     return [
         Reached(level, int(curve.round[i]), float(times[k]), float(sizes[k]), float(joules[k]))
         for k, (level, i) in enumerate(zip(levels, at, strict=True))

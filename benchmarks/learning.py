@@ -1,7 +1,7 @@
 """Client updates per second of the simulator beside a hand-written JAX loop, a plain one, and the machine's peak.
 
     python benchmarks/learning.py bars [--tasks softmax cnn] [--cohort 100] [--runs 5] [--threads 2]
-    python benchmarks/learning.py cohorts | populations | start
+    python benchmarks/learning.py cohorts | populations | start [--tasks softmax] [--runs 3]
 
 The task is FedAvg over 1,000 clients of 20 to 200 examples of 28×28 pixels in 62 classes, 100 clients a round, one
 local epoch, batches of 20 with a partial last one, SGD: `softmax` regression (48,670 parameters) and `cnn`
@@ -16,8 +16,10 @@ same rounds, and ends with a test loss; the losses must agree.
 - `peak`: the best of numpy's and JAX's float32 product of two 2048×2048 matrices.
 
 `bars` compares these by wall and by CPU time; useful FLOPs are counted by hand (`FLOPS`). `cohorts` and `populations`
-show what growth costs, `start` the time to the first round of the quick start beside the bare import of JAX. Runs are
-interleaved and medians compared: on a shared machine only ratios within one run mean something.
+show what growth costs, each point in a process of its own, from the end of the first round on, so that neither the
+joining of a population nor compilation counts; `start` is the time to the end of the first round of the quick start,
+compiled before, beside the bare import of JAX. Runs are interleaved and medians compared: on a shared machine only
+ratios within one run mean something.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import math
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -44,12 +50,12 @@ import numpy as np
 import numpy.typing as npt
 from jax import lax
 
-from core.deployment import Deployment, Placement
+from core.deployment import Deployment, Placement, Population
 from core.devices import link, profile
 from core.learning import fedavg
 from core.models import Model, model
 from core.records import EvaluationRow, RunWriter
-from core.records.rows import Row
+from core.records.rows import RoundRow, Row
 from core.roles import MESSAGES, Coordinator, TrainingPlan, Worker
 from core.roles import Evaluator as Judge
 from core.wire import Payload
@@ -119,8 +125,11 @@ class Result:
 # aivsim
 
 
-def simulate(task: Task, cohort: int, rounds: int, threads: int, eval_every: int = 10**6) -> Result:
-    """The whole simulator; a first round outside of the clock compiles."""
+def simulate(task: Task, cohort: int, rounds: int, threads: int, *, resting: bool = False) -> Result:
+    """The whole simulator.
+
+    `resting`: clients are a population, whose idle members are rows, and the clock starts when the first round ends.
+    """
     algorithm = fedavg(task.model, BATCH)
     capacity = int(task.sizes.max())
 
@@ -136,8 +145,12 @@ def simulate(task: Task, cohort: int, rounds: int, threads: int, eval_every: int
         deadline_s=1e9,
         local_epochs=1,
         learning_rate=RATE,
-        eval_every=eval_every,
+        eval_every=10**6,
     )
+
+    def phone(k: int) -> Placement:
+        return Placement(f"phone-{k}", functools.partial(worker, k), profile("phone_mid"), link("wifi_home"))
+
     placements = [
         Placement(
             "coordinator", lambda: Coordinator(algorithm, plan, "evaluator"), profile("server"), link("datacentre")
@@ -145,31 +158,33 @@ def simulate(task: Task, cohort: int, rounds: int, threads: int, eval_every: int
         Placement(
             "evaluator", lambda: Judge(algorithm, Shard(task.rows, task.tests)), profile("server"), link("datacentre")
         ),
-        *(
-            Placement(f"phone-{k}", functools.partial(worker, k), profile("phone_mid"), link("wifi_home"))
-            for k in range(len(task.sizes))
-        ),
+        *(phone(k) for k in range(0 if resting else len(task.sizes))),
     ]
+    populations = (Population("phone", len(task.sizes), phone, ("local",)),) if resting else ()
     evaluator = Evaluator(threads=threads)
     losses: list[Payload] = []
     examples = 0
+    began: list[tuple[float, float]] = []
 
     def observe(time_s: float, actor: str, row: Row) -> None:
         if isinstance(row, EvaluationRow):
             assert isinstance(row.loss, Payload)
             losses.append(row.loss)
+        if isinstance(row, RoundRow) and len(began) == 1:
+            began.append((time.perf_counter(), time.process_time()))
 
     with tempfile.TemporaryDirectory() as folder:
         writer = RunWriter(Path(folder) / "run", resolve=evaluator.resolved)
-        deployment = Deployment(tuple(placements), "coordinator", MESSAGES)
+        deployment = Deployment(tuple(placements), "coordinator", MESSAGES, populations)
         world = World(deployment, writer, evaluator, observe)
-        began_s, cpu_s = time.perf_counter(), time.process_time()
+        began.append((time.perf_counter(), time.process_time()))
         world.run()
         evaluator.finish()
         writer.close()
+        began_s, cpu_s = began[1 if resting else 0]
         wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
         examples = sum(part["examples"].to_numpy().sum() for part in _parts(Path(folder) / "run", "clients"))
-    updates = cohort * rounds
+    updates = cohort * (rounds - 1 if resting else rounds)
     return Result(updates, int(examples), wall_s, cpu_s, float(evaluator.value(losses[-1])["loss"]))
 
 
@@ -396,9 +411,75 @@ def bars(arguments: argparse.Namespace) -> None:
                 print(f"nest reached {share:.1%} of the peak, less than {least:.0%}: this run does not count")
 
 
+def _in_a_process(*arguments: str) -> Any:
+    """What `point` of this file prints, in a process of its own."""
+    command = [sys.executable, __file__, "point", *arguments]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def point(arguments: argparse.Namespace) -> None:
+    """Cost of an update, and peak memory of the process, as JSON."""
+    task = make_task(arguments.tasks[0], clients=arguments.clients)
+    few = dataclasses.replace(task, sizes=task.sizes[:1000], offsets=task.offsets[:1000])
+    simulate(few, min(arguments.cohort, 100), 2, arguments.threads)  # compiles
+    result = simulate(task, arguments.cohort, arguments.rounds, arguments.threads, resting=True)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    cost = {"wall_us": result.wall_s / result.updates * 1e6, "cpu_us": result.cpu_s / result.updates * 1e6}
+    print(json.dumps({**cost, "peak_mb": peak_mb}))
+
+
+def _growth(arguments: argparse.Namespace, name: str, points: list[tuple[int, int, int]]) -> None:
+    """A row for each (clients, cohort, rounds): medians of runs that take turns."""
+    found: dict[tuple[int, int, int], list[dict[str, float]]] = {at: [] for at in points}
+    for _ in range(arguments.runs):
+        for at, results in found.items():
+            clients, cohort, rounds = (str(number) for number in at)
+            options = ["--tasks", arguments.tasks[0], "--clients", clients, "--cohort", cohort, "--rounds", rounds]
+            results.append(_in_a_process(*options, "--threads", str(arguments.threads)))
+    print(f"\n{arguments.tasks[0]}, {arguments.threads} threads, medians of {arguments.runs} runs")
+    print(f"{name:>10} {'wall µs/update':>15} {'CPU µs/update':>14} {'peak MB':>8}")
+    for at, results in found.items():
+        wall_us, cpu_us, peak_mb = (
+            statistics.median(result[key] for result in results) for key in ("wall_us", "cpu_us", "peak_mb")
+        )
+        print(f"{at[0] if name == 'clients' else at[1]:10,} {wall_us:15.0f} {cpu_us:14.0f} {peak_mb:8.0f}")
+
+
+def cohorts(arguments: argparse.Namespace) -> None:
+    """Cohorts of 10, 100 and 1,000 of 1,000 clients, with as many updates."""
+    _growth(arguments, "cohort", [(1000, 10, 401), (1000, 100, 41), (1000, 1000, 5)])
+
+
+def populations(arguments: argparse.Namespace) -> None:
+    """Cohorts of 100 of a thousand to a million clients."""
+    _growth(arguments, "clients", [(10**power, 100, 41) for power in (3, 4, 5, 6)])
+
+
+def start(arguments: argparse.Namespace) -> None:
+    """Start of Python to the end of the first round of the quick start, over that to the end of the import of JAX."""
+    study = (
+        "import aivsim, sys; aivsim.run('quickstart', out=sys.argv[1], settings=['training.rounds=1'], report=False)"
+    )
+    taken: dict[str, list[float]] = {"import jax": [], study: []}
+    with tempfile.TemporaryDirectory() as folder:
+        # The first run of each fills caches and is not counted.
+        for run in range(arguments.runs + 1):
+            for code, times in taken.items():
+                began_s = time.perf_counter()
+                subprocess.run([sys.executable, "-c", code, f"{folder}/{run}"], check=True, capture_output=True)
+                if run:
+                    times.append(time.perf_counter() - began_s)
+    bare_s, round_s = (statistics.median(times) for times in taken.values())
+    print(f"import of JAX {bare_s:.2f} s, first round of the quick start {round_s:.2f} s: {round_s / bare_s:.2f} times")
+
+
+WHAT = {"bars": bars, "cohorts": cohorts, "populations": populations, "start": start, "point": point}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["bars"], nargs="?", default="bars")
+    parser.add_argument("what", choices=list(WHAT), nargs="?", default="bars")
+    parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--tasks", nargs="+", choices=list(FLOPS), default=list(FLOPS))
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--cohort", type=int, default=100)
@@ -406,7 +487,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    {"bars": bars}[arguments.what](arguments)
+    WHAT[arguments.what](arguments)
 
 
 if __name__ == "__main__":

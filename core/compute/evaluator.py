@@ -27,6 +27,8 @@ from core.compute.layout import Fold, Plan, shape_of
 from core.devices import Work
 from core.wire import ArrayDict, Payload
 
+#: The share of what waits that is to be sums, if only those are computed, is at least one over this.
+_LEAST_SUMMED: Final = 8
 #: Feeds a stored array into a sum through the same program as a job's result.
 _IDENTITY: Final = Function("identity", lambda item: {"item": item}, (), lambda item: Work(0.0, 2.0 * item.nbytes, 1))
 
@@ -81,7 +83,7 @@ class Evaluator:
         kinds = tuple([kind_of(argument) for argument in args])
         entry = self._entries.get((function, kinds))
         if entry is None:
-            entry = self._enter(function, kinds)
+            entry = self._enter(function, kinds, args)
         elif function is not entry.function and not function.same_code(entry.function):
             raise ValueError(f"two different functions share the name {function.name!r} and hyperparameters")
         self._order += 1
@@ -99,8 +101,10 @@ class Evaluator:
             self._compute_oldest()
         return {group: Deferred(node, group, kind) for group, kind in entry.outputs.items()}
 
-    def _enter(self, function: Function, kinds: tuple[Kind, ...]) -> Entry:
-        entry = Entry(function, kinds, outputs_of(function, kinds), self.counts.of(function.name))
+    def _enter(self, function: Function, kinds: tuple[Kind, ...], args: Sequence[Any]) -> Entry:
+        work = function.work(*args)
+        outputs = outputs_of(function, kinds)
+        entry = Entry(function, kinds, outputs, self.counts.of(function.name), work.flops * work.steps)
         self._entries[function, kinds] = entry
         return entry
 
@@ -232,11 +236,23 @@ class Evaluator:
     # -- computing
 
     def _compute_oldest(self) -> None:
-        """Compute the older half of what waits, up to the newest sum in it that is complete."""
+        """Compute the older half of what waits, up to the newest sum in it that is complete.
+
+        Where none is, as in a large cohort, what has been summed so far is computed: results that are still on their
+        way to a sum would have to be stored, while a job that waits takes no room.
+        """
         nodes = sorted(self._pending, key=lambda node: node.order)
         half = nodes[: (len(nodes) + 1) // 2]
         ends = [i for i, node in enumerate(half) if node.ends and node.entry.accumulation is not None]
-        chosen = half[: ends[-1] + 1] if ends else half
+        if ends:
+            chosen = half[: ends[-1] + 1]
+        else:
+            sums = [node for node in nodes if node.entry.accumulation is not None]
+            if len(sums) * _LEAST_SUMMED < len(nodes):
+                chosen = half
+            else:
+                items = {node.args[1].node for node in sums if type(node.args[1]) is Deferred}
+                chosen = [node for node in nodes if node in items or node.entry.accumulation is not None]
         inside = Counter((a.node, a.group) for node in chosen for a in node.args if type(a) is Deferred)
         targets = [
             (node, group)
@@ -273,7 +289,8 @@ class Evaluator:
         else:
             function, kinds = first.node.entry.function, first.node.entry.kinds
         plan = None if isinstance(function, HostFunction) else plan_batch(function, kinds, calls, fold, self.layout)
-        dealt = deal(calls, kinds, self._executor.slices(len(calls)), self._width)
+        flops = 0.0 if first.node is None else first.node.entry.flops
+        dealt = deal(calls, kinds, self._executor.slices(len(calls), flops), self._width)
         self._count_batch(function, plan, 0 if plan is None else device_calls(plan, dealt))
         groups = () if first.node is None else tuple(first.node.entry.outputs)
         folded = first.group if chain is not None else None

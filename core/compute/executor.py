@@ -19,8 +19,10 @@ from core.wire import ArrayDict
 #: How long a thread that has the interpreter may keep it from others, s. With Python's 5 ms, threads that came back
 #: from a program waited for the simulator as long as the next program took: a tenth fewer updates a second (measured).
 SWITCH_INTERVAL_S: Final = 0.0002
-#: Jobs of a step that are worth a call of their own, and calls a thread that even out what the dealing cannot know.
+#: Jobs of a step, or FLOPs, that are worth a call of their own (a call costs some hundred microseconds), and calls a
+#: thread that even out what the dealing cannot know.
 LEAST_SLICE: Final = 8
+LEAST_FLOPS: Final = 3e7
 SLICES_PER_THREAD: Final = 2
 
 
@@ -114,9 +116,10 @@ class Executor:
         self._steps += 1
         return step
 
-    def slices(self, jobs: int) -> int:
-        """Parts that so many equal jobs are worth."""
-        return max(1, min(self.threads * SLICES_PER_THREAD, jobs // LEAST_SLICE))
+    def slices(self, jobs: int, flops: float) -> int:
+        """Parts that so many jobs of about so many FLOPs each are worth."""
+        worth = max(jobs // LEAST_SLICE, int(min(jobs, jobs * flops / LEAST_FLOPS)))
+        return max(1, min(self.threads * SLICES_PER_THREAD, worth))
 
     def submit(self, parts: int, make: Callable[[Step], Work], after: Sequence[Step]) -> Step:
         """Add a step of so many parts that begins after others."""

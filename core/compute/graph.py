@@ -20,15 +20,22 @@ from core.compute.function import Accumulation, Function, HostFunction, Kind, Pa
 class Entry:
     """A function with the kinds of its arguments: what thousands of nodes have in common."""
 
-    __slots__ = ("accumulation", "counts", "function", "has_arrays", "kinds", "outputs", "shards")
+    __slots__ = ("accumulation", "counts", "flops", "function", "kinds", "outputs", "shards")
 
     def __init__(
-        self, function: Function, kinds: tuple[Kind, ...], outputs: dict[str, PayloadKind], counts: FunctionCounts
+        self,
+        function: Function,
+        kinds: tuple[Kind, ...],
+        outputs: dict[str, PayloadKind],
+        counts: FunctionCounts,
+        flops: float,
     ) -> None:
         self.function = function
         self.kinds = kinds
         self.outputs = outputs
         self.counts = counts
+        #: Of its first job, for an idea of what a batch is worth.
+        self.flops = flops
         self.accumulation: Final = function if isinstance(function, Accumulation) else None
         self.shards = tuple(i for i, kind in enumerate(kinds) if isinstance(kind, ShardKind))
 

@@ -44,7 +44,7 @@ class Timing:
         self.counts.jobs_submitted += 1
         outcome = self._outcomes.get(key)
         if outcome is None:
-            entry = Entry(function, key[1], outputs_of(function, key[1]), self.counts.of(function.name))
+            entry = Entry(function, key[1], outputs_of(function, key[1]), self.counts.of(function.name), 0.0)
             node = Node(0, entry, ())
             outcome = self._outcomes[key] = {
                 group: Deferred(node, group, kind) for group, kind in entry.outputs.items()
