@@ -333,8 +333,8 @@ def verify(directory: Path) -> None:
 @click.option(
     "--published",
     multiple=True,
-    type=click.Choice(("hello-lr", "mnist-lr", "fedprox")),
-    help="Of learning: run this published set-up again beside its figures (minutes). Repeatable.",
+    type=click.Choice(("hello-lr", "mnist-lr", "fedprox", "niid-bench")),
+    help="Of learning: run this published set-up again beside its figures (minutes; niid-bench an hour). Repeatable.",
 )
 @click.option(
     "--runs",
@@ -344,8 +344,15 @@ def verify(directory: Path) -> None:
     show_default=True,
     help="Where --published keeps its runs; those that are there are read or taken up.",
 )
+@click.option("--stopped", is_flag=True, help="Take runs of --published that were stopped as far as they got.")
 def oracles(
-    topic: str, out: Path | None, data: Path | None, results: Path | None, published: tuple[str, ...], runs: Path
+    topic: str,
+    out: Path | None,
+    data: Path | None,
+    results: Path | None,
+    published: tuple[str, ...],
+    runs: Path,
+    stopped: bool,
 ) -> None:
     """Check the models of TOPIC (such as physics) against theory, measurements and published figures.
 
@@ -353,7 +360,7 @@ def oracles(
     """
     from aivsim.oracles import oracles_command
 
-    oracles_command(topic, out=out, data=data, results=results, published=published, runs=runs)
+    oracles_command(topic, out=out, data=data, results=results, published=published, runs=runs, stopped=stopped)
 
 
 @cli.command()

@@ -24,11 +24,13 @@ def oracles_command(
     results: Path | None = None,
     published: Sequence[str] = (),
     runs: Path = Path(),
+    stopped: bool = False,
 ) -> None:
     """Make all checks of a topic, print them, and write the page if asked. Raises `InputWrong` and `Failed`.
 
     `results` is a Markdown file between whose markers the tables of what was learned go (`aivsim.learned`), or, if any
-    are named, those of `published` set-ups, whose runs are kept in the folder `runs` (`aivsim.published`).
+    are named, those of `published` set-ups, whose runs are kept in the folder `runs` and count unfinished if
+    `stopped` (`aivsim.published`).
     """
     from analysis import oracles
     from analysis.oracles.page import difference_of, text_of, tolerance_of, write_page
@@ -75,7 +77,7 @@ def oracles_command(
     if published and data is not None:
         from aivsim.published import write_published
 
-        more, wrong = write_published(published, results, data, runs)
+        more, wrong = write_published(published, results, data, runs, stopped)
         made, failed = made + more, failed + wrong
     elif results is not None and data is not None:
         from aivsim.learned import write_results

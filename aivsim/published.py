@@ -1,11 +1,12 @@
 """Published set-ups run again, beside their sources' figures: the tables of docs/learning.md that `aivsim.setups` fill.
 
 Each run leaves its directory. One that is there is read, one that was stopped is taken up, so that hours of work are
-done once.
+done once; or, if asked for, it counts as far as it got, which the table says.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -51,11 +52,16 @@ def checked(topic: str, names: Sequence[str], page: Path | None, data: Path | No
             raise InputWrong(f"{page} has no lines {begin} and {end}, one each in this order, to write between")
 
 
-def write_published(names: Sequence[str], page: Path | None, data: Path, runs: Path) -> tuple[int, int]:
-    """Run set-ups, print their tables, write them into the page, and say how many figures were tried and missed."""
+def write_published(
+    names: Sequence[str], page: Path | None, data: Path, runs: Path, stopped: bool = False
+) -> tuple[int, int]:
+    """Run set-ups, print their tables, write them into the page, and say how many figures were tried and missed.
+
+    `stopped`: runs that were stopped are taken as far as they got.
+    """
     tried = missed = 0
     for setup in (SET_UPS[name] for name in names):
-        found = {variant.key: measured(setup, variant, data, runs) for variant in setup.variants}
+        found = {variant.key: measured(setup, variant, data, runs, stopped) for variant in setup.variants}
         rows = [row_of(figure, found[figure.variant]) for figure in setup.figures]
         tried += sum(figure.low is not None for figure in setup.figures)
         missed += sum(row[5].startswith("not") for row in rows)
@@ -70,20 +76,20 @@ def write_published(names: Sequence[str], page: Path | None, data: Path, runs: P
     return tried, missed
 
 
-def measured(setup: SetUp, variant: Variant, data: Path, runs: Path) -> list[Learned]:
+def measured(setup: SetUp, variant: Variant, data: Path, runs: Path, stopped: bool = False) -> list[Learned]:
     """What a run for each seed has learned. Raises `InputWrong` and `Failed`."""
     from aivsim.runs import CannotBegin, RunFailed
 
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        return [_learned(setup, variant, seed, data, runs) for seed in setup.seeds]
+        return [_learned(setup, variant, seed, data, runs, stopped) for seed in setup.seeds]
     except (CannotBegin, ScenarioError, OSError) as error:
         raise InputWrong(f"{setup.name}, {variant.key}: {error}") from None
     except (RunFailed, RecordsError) as error:
         raise Failed(f"{setup.name}, {variant.key}: {error}") from None
 
 
-def _learned(setup: SetUp, variant: Variant, seed: int, data: Path, runs: Path) -> Learned:
+def _learned(setup: SetUp, variant: Variant, seed: int, data: Path, runs: Path, stopped: bool) -> Learned:
     from aivsim.runs import resume, run
     from analysis.tables import Run
 
@@ -98,20 +104,23 @@ def _learned(setup: SetUp, variant: Variant, seed: int, data: Path, runs: Path) 
     there = Scenario.model_validate(manifest.scenario)
     if there.model_copy(update={"numerics": wanted.numerics}) != wanted:
         raise InputWrong(f"{folder} holds a run of another scenario; remove it, or name another folder by --runs")
-    if manifest.outcome == "done":
+    if manifest.outcome == "done" or (stopped and manifest.outcome == "interrupted"):
         return learned_in(Run(folder), variant)
     click.echo(f"resuming {folder}", err=True)
     return learned_in(resume(folder, report=False), variant)
 
 
 def learned_in(run: Run, variant: Variant) -> Learned:
-    """The accuracies of a run; a round that was given up leaves that of the round before."""
+    """The accuracies of a run, as far as they are known; a round that was given up leaves that of the round before."""
     evaluations, clients = run.evaluations(), run.columns("client_evaluations")
     known = dict(zip(evaluations["round"].tolist(), evaluations["accuracy"].tolist(), strict=True))
+    planned = int(variant.training["rounds"])
+    # A run that was stopped has recorded rounds whose accuracy was not computed any more.
+    last = next((number for number in sorted(known) if math.isnan(known[number])), max(known, default=0) + 1)
     found: list[float] = []
-    for number in range(1, int(variant.training["rounds"]) + 1):
-        found.append(known[number] if number in known else (found[-1] if found else float("nan")))
-    return Learned(found, dict(zip(clients["client"].tolist(), clients["accuracy"].tolist(), strict=True)))
+    for number in range(1, planned + 1 if run.manifest.outcome == "done" else last):
+        found.append(known[number] if number in known else (found[-1] if found else math.nan))
+    return Learned(found, dict(zip(clients["client"].tolist(), clients["accuracy"].tolist(), strict=True)), planned)
 
 
 def row_of(figure: Figure, found: Sequence[Learned]) -> tuple[str, ...]:
@@ -119,6 +128,9 @@ def row_of(figure: Figure, found: Sequence[Learned]) -> tuple[str, ...]:
     values = [figure.of(learned) for learned in found]
     ours = fmean(values)
     shown = f"{ours:.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{ours:.4f}"
+    fewest = min(found, key=lambda learned: len(learned.rounds))
+    if len(fewest.rounds) < fewest.planned:
+        shown += f" ({len(fewest.rounds)} of {fewest.planned} rounds)"
     if figure.low is None or figure.high is None:
         return figure.about, "–", shown, "–", "–", "no figure", "–"
     difference = ours - float(np.clip(ours, figure.low, figure.high))

@@ -43,10 +43,11 @@ class Variant:
 @dataclasses.dataclass(frozen=True)
 class Learned:
     """Accuracies of the global model: on the pooled held-out examples after rounds 1, 2, …, and in the end on those of
-    each client, by the client's actor."""
+    each client, by the client's actor. `planned` rounds were to be, if there are fewer."""
 
     rounds: Sequence[float]
     clients: Mapping[str, float]
+    planned: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,11 @@ class SetUp:
             "numerics": {"threads": 1},
         }
         return Scenario.model_validate(said)
+
+
+def as_it_is(data: Path, runs: Path, seed: int) -> Path:
+    """MNIST's own file."""
+    return data / MNIST
 
 
 def _save(file: Path, **arrays: npt.NDArray[Any]) -> None:
@@ -223,18 +229,23 @@ def _in_proportion(counts: Integers, total: int, rng: np.random.RandomState) -> 
 
 
 def after(number: int) -> Callable[[Learned], float]:
-    """The accuracy after that round."""
-    return lambda learned: learned.rounds[number - 1]
+    """The accuracy after that round; NaN if a run did not get there."""
+    return lambda learned: learned.rounds[number - 1] if number <= len(learned.rounds) else math.nan
 
 
 def mean_from(number: int) -> Callable[[Learned], float]:
-    """The mean accuracy from after that round to the end."""
-    return lambda learned: fmean(learned.rounds[number - 1 :])
+    """The mean accuracy from after that round to the end; NaN if a run did not get there."""
+    return lambda learned: fmean(learned.rounds[number - 1 :]) if number <= len(learned.rounds) else math.nan
+
+
+def best(learned: Learned) -> float:
+    """The best accuracy after any round."""
+    return max(learned.rounds, default=math.nan)
 
 
 def at(client: str) -> Callable[[Learned], float]:
     """The accuracy on a client's own held-out examples in the end."""
-    return lambda learned: learned.clients[client]
+    return lambda learned: learned.clients.get(client, math.nan)
 
 
 _LEAF: Final = {"options": {"client": "client", "test": "test", "standardise": True}}
@@ -360,4 +371,39 @@ HELLO_LR: Final = SetUp(
     ],
 )
 
-SET_UPS: Final[Mapping[str, SetUp]] = {setup.name: setup for setup in (HELLO_LR, MNIST_LR, FEDPROX)}
+NIID_BENCH: Final = SetUp(
+    name="niid-bench",
+    title="NIID-Bench, MNIST by Dirichlet(0.5), as in Flower",
+    how="10 clients, all in each round, E = 10, B = 64, η = 0.01, momentum 0.9, two convolutions of 6 and 16; the best "
+    "of 50 rounds",
+    clients=10,
+    seeds=(1,),
+    needs=MNIST,
+    prepared=as_it_is,
+    variants=[
+        Variant(
+            "fedavg",
+            {
+                "algorithm": "fedavg",
+                "rounds": 50,
+                "min_participants": 10,
+                "local_epochs": 10,
+                "batch_size": 64,
+                "learning_rate": 0.01,
+                "options": {"momentum": 0.9},
+            },
+            {"options": PICTURES, "partition": "dirichlet", "alpha": 0.5},
+            {"name": f"{MODELS}:NiidBenchCnn"},
+        )
+    ],
+    figures=[Figure("FedAvg", "fedavg", best, 0.9889, 0.9889, 0.003, "adap/flower, baselines/niid_bench")],
+    notes=[
+        "One run, as a round takes 75 s of a core; for the same reason FedProx, SCAFFOLD and FedNova (99.02, 99.07 and "
+        "98.03 % there) are not run.",
+        "Ours has no weight decay (theirs: 0.00001). Theirs gives a client nothing more of the labels that follow once "
+        "it has a tenth of all examples; ours is the plain rule, and more unequal.",
+        "The tolerance of 0.003 is three standard errors of 10,000 test pictures.",
+    ],
+)
+
+SET_UPS: Final[Mapping[str, SetUp]] = {setup.name: setup for setup in (HELLO_LR, MNIST_LR, FEDPROX, NIID_BENCH)}

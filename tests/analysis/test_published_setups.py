@@ -6,11 +6,14 @@ import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
@@ -18,11 +21,12 @@ from aivsim import published, runs, setups
 from aivsim.cli import cli
 from aivsim.errors import InputWrong
 from aivsim.setups import SET_UPS, Figure, Learned, SetUp, Variant
-from analysis.oracles.published import Logistic, Regression, newton, straggling
+from analysis.oracles.published import Logistic, NiidBenchCnn, Regression, newton, straggling
 from core.compute import Eager, Rows, Shard
 from core.learning import Algorithm
 from core.learning.proximal import fedprox
 from core.models import Model, from_nnx
+from core.records import read_manifest, write_manifest
 from core.rng import key_words
 from core.wire import ArrayDict
 
@@ -81,7 +85,8 @@ def regression(**hyper: Any) -> Model:
 
 
 def test_models_have_the_published_numbers_of_parameters() -> None:
-    """784 · 10 + 10; 13 + 1."""
+    """784 · 10 + 10; 13 + 1; 5·5·6 + 6, 5·5·6·16 + 16, 256·120 + 120, 120·84 + 84, 84·10 + 10 together."""
+    assert from_nnx(NiidBenchCnn, name="cnn", input_shape=(28, 28), classes=10).size == 44_426
     assert regression().size == 7850
     assert from_nnx(Logistic, name="logistic", input_shape=(13,), classes=2).size == 14
 
@@ -251,10 +256,51 @@ def test_runs_are_kept_and_read_again_and_a_verdict_can_be_no(tmp_path: Path, mo
     monkeypatch.setattr(runs, "resume", never)
     assert published.write_published(["small"], page, tmp_path, kept) == (3, 1)
     assert page.read_text(encoding="utf-8") == text
+    # One that was stopped is taken up, unless it is to count as far as it got.
+    folder = kept / "small-fedavg-2"
+    write_manifest(folder, msgspec.structs.replace(read_manifest(folder), outcome="interrupted"))
+    with pytest.raises(AssertionError, match="made again"):
+        published.measured(setup, setup.variants[0], tmp_path, kept)
+    assert len(published.measured(setup, setup.variants[0], tmp_path, kept, stopped=True)[1].rounds) == 3
     # A folder of the same name with another scenario in it is not taken for this one.
     other = dataclasses.replace(setup.variants[0], training={**setup.variants[0].training, "learning_rate": 0.1})
     with pytest.raises(InputWrong, match="holds a run of another scenario"):
         published.measured(setup, other, tmp_path, kept)
+
+
+class Stub:
+    """A run's tables: accuracies by round, and how it ended."""
+
+    def __init__(self, outcome: str, known: dict[int, float]) -> None:
+        self.manifest = SimpleNamespace(outcome=outcome)
+        self._known = known
+
+    def evaluations(self) -> dict[str, npt.NDArray[Any]]:
+        return {"round": np.array(list(self._known)), "accuracy": np.array(list(self._known.values()))}
+
+    def columns(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        assert name == "client_evaluations"
+        return {"client": np.array(["client-0"], object), "accuracy": np.array([0.5])}
+
+
+def test_a_run_that_was_stopped_counts_as_far_as_it_got_and_the_table_says_so() -> None:
+    """Rounds that were given up, of which there is no evaluation, leave the accuracy of the round before."""
+    variant = Variant("fedavg", {"rounds": 5}, {}, {})
+
+    def learned(outcome: str, known: dict[int, float]) -> Learned:
+        return published.learned_in(cast(Any, Stub(outcome, known)), variant)
+
+    assert learned("done", {1: 0.1, 3: 0.3, 5: 0.5}).rounds == [0.1, 0.1, 0.3, 0.3, 0.5]
+    part = learned("interrupted", {1: 0.1, 3: 0.3, 4: math.nan, 5: math.nan})
+    assert part == Learned([0.1, 0.1, 0.3], {"client-0": 0.5}, 5)
+    assert learned("interrupted", {1: 0.1, 2: 0.2}).rounds == [0.1, 0.2]
+    assert learned("interrupted", {}).rounds == []
+    figure = Figure("", "", setups.best, 0.3, 0.3, 0.02, "a source")
+    assert published.row_of(figure, [part])[2] == "0.3000 (3 of 5 rounds)"
+    later = Figure("", "", setups.after(4), 0.3, 0.3, 0.02, "a source")
+    assert published.row_of(later, [part])[5] == "not reproduced"
+    assert math.isnan(setups.mean_from(4)(part))
+    assert math.isnan(setups.best(Learned([], {})))
 
 
 def test_a_range_is_met_inside_it_and_missed_by_its_nearer_end() -> None:

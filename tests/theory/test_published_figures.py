@@ -1,7 +1,7 @@
 """Figures that others have published, each by its name, reached within the tolerance that docs/learning.md states.
 
 They need the reference data, and minutes; where AIVSIM_PUBLISHED_RUNS names the folder of runs that were kept
-(`aivsim oracles learning --published NAME --runs DIR`), these are read.
+(`aivsim oracles learning --published NAME --runs DIR`), these are read, also those that were stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def test_published(setup: SetUp, number: int, runs: Path) -> None:
         pytest.skip(f"there is no {SHARED / setup.needs}")
     if (setup.name, figure.variant) not in FOUND:
         (variant,) = (variant for variant in setup.variants if variant.key == figure.variant)
-        FOUND[setup.name, figure.variant] = measured(setup, variant, SHARED, runs)
+        FOUND[setup.name, figure.variant] = measured(setup, variant, SHARED, runs, stopped=KEPT is not None)
     row = row_of(figure, FOUND[setup.name, figure.variant])
     assert row[5] == ("no figure" if figure.low is None else "reproduced"), row
 
@@ -48,7 +48,7 @@ def test_a_correct_loss_learns_more_than_the_published_sigmoid(runs: Path) -> No
     setup = SET_UPS["mnist-lr"]
     if not (SHARED / setup.needs).is_file():
         pytest.skip(f"there is no {SHARED / setup.needs}")
-    theirs, correct = (measured(setup, variant, SHARED, runs) for variant in setup.variants)
+    theirs, correct = (measured(setup, variant, SHARED, runs, stopped=KEPT is not None) for variant in setup.variants)
     for one, other in zip(theirs, correct, strict=True):
         assert other.rounds[99] - one.rounds[99] > 0.02
         assert other.rounds[199] - one.rounds[199] > 0.02
@@ -63,7 +63,7 @@ def test_fedprox_is_ahead_of_fedavg_by_most_where_stragglers_are_dropped(runs: P
     mean = {}
     for figure in setup.figures:
         (variant,) = (variant for variant in setup.variants if variant.key == figure.variant)
-        found = measured(setup, variant, SHARED, runs)
+        found = measured(setup, variant, SHARED, runs, stopped=KEPT is not None)
         mean[figure.variant] = sum(map(figure.of, found)) / len(found)
     assert mean["fedavg-90"] + 0.05 < mean["prox0-90"] < mean["prox2-90"]
     assert mean["fedavg-0"] < mean["prox2-0"]
