@@ -327,16 +327,40 @@ def verify(directory: Path) -> None:
     "--results",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Of learning: also run every algorithm on two data sets, and write tables between FILE's markers (minutes).",
+    help="Of learning: also run every algorithm on two data sets, and write tables between FILE's markers (minutes). "
+    "With --published, those of the published set-ups in their place.",
 )
-def oracles(topic: str, out: Path | None, data: Path | None, results: Path | None) -> None:
+@click.option(
+    "--published",
+    multiple=True,
+    type=click.Choice(("hello-lr", "mnist-lr", "fedprox", "niid-bench")),
+    help="Of learning: run this published set-up again beside its figures (minutes; niid-bench an hour). Repeatable.",
+)
+@click.option(
+    "--runs",
+    type=_DIRECTORY,
+    metavar="DIR",
+    default=Path("runs/published"),
+    show_default=True,
+    help="Where --published keeps its runs; those that are there are read or taken up.",
+)
+@click.option("--stopped", is_flag=True, help="Take runs of --published that were stopped as far as they got.")
+def oracles(
+    topic: str,
+    out: Path | None,
+    data: Path | None,
+    results: Path | None,
+    published: tuple[str, ...],
+    runs: Path,
+    stopped: bool,
+) -> None:
     """Check the models of TOPIC (such as physics) against theory, measurements and published figures.
 
     Ends with 1 if a check fails. What needs data that are not there is left out.
     """
     from aivsim.oracles import oracles_command
 
-    oracles_command(topic, out=out, data=data, results=results)
+    oracles_command(topic, out=out, data=data, results=results, published=published, runs=runs, stopped=stopped)
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,21 @@ from aivsim.errors import Failed, InputWrong
 DATA_VARIABLE: Final = "AIVSIM_SHARED_DATA"
 
 
-def oracles_command(topic: str, *, out: Path | None, data: Path | None, results: Path | None = None) -> None:
+def oracles_command(
+    topic: str,
+    *,
+    out: Path | None,
+    data: Path | None,
+    results: Path | None = None,
+    published: Sequence[str] = (),
+    runs: Path = Path(),
+    stopped: bool = False,
+) -> None:
     """Make all checks of a topic, print them, and write the page if asked. Raises `InputWrong` and `Failed`.
 
-    `results` is a Markdown file between whose markers the tables of what was learned go (`aivsim.learned`).
+    `results` is a Markdown file between whose markers the tables of what was learned go (`aivsim.learned`), or, if any
+    are named, those of `published` set-ups, whose runs are kept in the folder `runs` and count unfinished if
+    `stopped` (`aivsim.published`).
     """
     from analysis import oracles
     from analysis.oracles.page import difference_of, text_of, tolerance_of, write_page
@@ -28,7 +40,11 @@ def oracles_command(topic: str, *, out: Path | None, data: Path | None, results:
     data = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     if data is not None and not data.is_dir():
         raise InputWrong(f"{data} is no folder of data")
-    if results is not None:
+    if published:
+        from aivsim.published import checked
+
+        checked(topic, published, results, data)
+    elif results is not None:
         from aivsim.learned import checked_page
 
         checked_page(topic, results, data)
@@ -58,7 +74,12 @@ def oracles_command(topic: str, *, out: Path | None, data: Path | None, results:
             click.echo(str(write_page(topic, outcomes, out)))
         except OSError as error:
             raise InputWrong(f"cannot write into {out}: {error.strerror}") from None
-    if results is not None and data is not None:
+    if published and data is not None:
+        from aivsim.published import write_published
+
+        more, wrong = write_published(published, results, data, runs, stopped)
+        made, failed = made + more, failed + wrong
+    elif results is not None and data is not None:
         from aivsim.learned import write_results
 
         checks = [check for outcome in outcomes if outcome.findings for check in outcome.findings.checks]
