@@ -5,10 +5,10 @@ beforehand from a bound W of the total weight: the largest s with W · 2^10 · 2
 whatever the weights are. The unit is at most W · 2^-40, so that a mean of m updates is off by at most m · 2^-41 from
 that: 5e-11 for a hundred, where float32 resolves 6e-8 of 1. (2^51 and not 2^62, because up to there a float64 that
 1.5 · 2^52 is added to holds the rounded number in its last bits, which is three times faster than a conversion.)
-An update that is not finite or has an array with a Euclidean norm beyond 2^10, or whose weight is not in 0 .. 2^24 - 1
-(beyond, float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does
-(`not_finite` in the outcome, as nothing else than such numbers should be the reason). The norm stands for the largest
-element because it is a dot product: finding the element took as long as all the rest.
+An update that is not finite or has an element beyond 2^10 in size, or whose weight is not in 0 .. 2^24 - 1 (beyond,
+float32 does not hold it), is rejected whole: neither it nor its weight counts, only `rejected` does (`not_finite` in
+the outcome, as nothing else than such numbers should be the reason). Such elements are counted, as a sum of integers
+is made in the processor's vectors; a largest element, or a norm, goes to XLA's pool of threads and takes longer.
 The mean of no weight at all is zero; a total weight above the bound makes the mean NaN, never a wrapped sum.
 
 The weighted mean is that of McMahan et al., "Communication-efficient learning of deep networks from decentralized
@@ -30,7 +30,7 @@ from core.compute import Accumulation, Function
 from core.compute.cost import one_step
 from core.compute.function import Arrays
 
-#: log2 of the largest Euclidean norm that an array of an update may have, and so of its largest element.
+#: log2 of the largest element that an update may have, in size.
 RANGE_BITS: Final = 10
 #: log2 of what the sum of all updates may reach.
 SUM_BITS: Final = 51
@@ -88,9 +88,9 @@ def _mean_at(exponent: int) -> Aggregation:
         taken = (weight >= 0) & (weight <= MAX_WEIGHT)
         added = {}
         for array in update.values():
-            flat = array.astype(jnp.float32).reshape(-1)
             # A comparison with NaN is false, so that this refuses what is not finite too.
-            taken &= jnp.dot(flat, flat) <= jnp.float32(1 << 2 * RANGE_BITS)
+            within = jnp.abs(array.astype(jnp.float32)) <= jnp.float32(1 << RANGE_BITS)
+            taken &= jnp.sum((~within).astype(jnp.int32)) == 0
         for name, array in update.items():
             shifted = (n * array.astype(jnp.float32)).astype(jnp.float64) * scale + _ROUNDER
             rounded = lax.bitcast_convert_type(shifted, jnp.int64) - _ROUNDER_BITS

@@ -10,7 +10,7 @@ import pytest
 from core.compute import Rows, Shard
 from core.compute.function import shard_kind
 from core.learning import ALGORITHMS
-from core.learning.algorithm import MAX_NORM
+from core.learning.algorithm import MAX_ELEMENT
 from core.learning.local import Steps, forward_cost, gradient_cost
 from core.learning.registry import example
 from core.models import model
@@ -58,10 +58,10 @@ def test_only_the_proportions_of_weights_count(name: str) -> None:
     assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_the_largest_norm_is_that_of_the_exact_mean() -> None:
+def test_the_largest_element_is_that_of_the_exact_mean() -> None:
     from core.aggregation.linear import RANGE_BITS
 
-    assert MAX_NORM == 1 << RANGE_BITS
+    assert MAX_ELEMENT == 1 << RANGE_BITS
 
 
 # What is counted is what is done.
