@@ -32,7 +32,7 @@ ALONE_BITS_PER_S: Final = 60e6
 #: Repetitions of a transfer: without loss it is nearly the same again; with, its time is a random variable. Of those
 #: that take longer than `LONG_S` a third.
 REPEATS: Final = 3
-REPEATS_LOSSY: Final = 18
+REPEATS_LOSSY: Final = 12
 REPEATS_LOSSY_SHARED: Final = 6
 LONG_S: Final = 4.0
 #: Runs of a lossy route.
@@ -101,10 +101,22 @@ class Grid(msgspec.Struct, frozen=True):
 def expected_s(setting: Setting, congestion: str) -> float:
     """A lower estimate of how long a transfer takes: by the link's rate, and by what loss leaves of it (Mathis)."""
     route = setting.route
-    share = route.rate_bytes_per_s / setting.flows
-    if route.loss and congestion != "bbr":
-        share = min(share, MSS_BYTES / (2 * route.delay_s) * (1.5 / route.loss) ** 0.5)
+    share = min(route.rate_bytes_per_s / setting.flows, _lossy_bytes_per_s(route, congestion))
     return setting.size_bytes / share + route.delay_s
+
+
+def _lossy_bytes_per_s(route: Route, congestion: str) -> float:
+    """What loss leaves of a connection's rate, about."""
+    if not route.loss or congestion == "bbr":
+        return math.inf
+    return float(MSS_BYTES / (2 * route.delay_s) * (1.5 / route.loss) ** 0.5)
+
+
+def load_bytes_per_s(plan: Plan) -> float:
+    """What a run sends at most, about: a connection may have thrice its mean rate for a while."""
+    if plan.shared:
+        return plan.route.rate_bytes_per_s
+    return plan.senders * min(plan.route.rate_bytes_per_s, 3 * _lossy_bytes_per_s(plan.route, plan.congestion))
 
 
 def repeats(setting: Setting, congestion: str) -> int:
@@ -119,7 +131,8 @@ def plans(wanted: Mapping[Setting, int], congestion: str, seed: int) -> list[Pla
     """The runs that repeat each setting as often as is wanted, or more often where several are timed at once."""
     made: list[Plan] = []
     for route in dict.fromkeys(setting.route for setting in wanted):
-        alone = max(min(ALONE, int(ALONE_BITS_PER_S / 8 / route.rate_bytes_per_s)), 1) if route.loss else 1
+        one = load_bytes_per_s(Plan(route, (Step(0, 1),), REST_S, congestion=congestion, shared=False))
+        alone = max(min(ALONE, int(ALONE_BITS_PER_S / 8 / one)), 1) if route.loss else 1
         runs = RUNS_LOSSY if route.loss else 1
         for shared, run in itertools.product((False, True), range(runs)):
             steps: list[Step] = []
@@ -183,7 +196,7 @@ async def run(grid: Grid, on_run: Callable[[Plan], Any]) -> list[Transfer]:
     simulations = [simulate(plan) for plan in made]
 
     async def one(plan: Plan, imagined: list[TransferRow]) -> None:
-        async with limit.taken(plan.receiver_bytes_per_s):
+        async with limit.taken(load_bytes_per_s(plan)):
             try:
                 real = await measure(plan)
             except asyncio.CancelledError:
