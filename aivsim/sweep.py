@@ -24,11 +24,11 @@ from core.network import IDEAL, Transport
 from core.records.store import write_whole
 
 #: Bits a second that runs at the same time may have together, and how many there may be.
-TOGETHER_BITS_PER_S: Final = 120e6
-TOGETHER: Final = 4
+TOGETHER_BITS_PER_S: Final = 60e6
+TOGETHER: Final = 3
 #: Senders that are each alone in one run: so many at most, of such rates together.
-ALONE: Final = 8
-ALONE_BITS_PER_S: Final = 60e6
+ALONE: Final = 6
+ALONE_BITS_PER_S: Final = 30e6
 #: Repetitions of a transfer: without loss it is nearly the same again; with, its time is a random variable. Of those
 #: that take longer than `LONG_S` a third.
 REPEATS: Final = 3

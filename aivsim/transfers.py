@@ -31,6 +31,8 @@ from core.wire import frame_size
 RECEIVER: Final = "receiver"
 #: Senders begin this long after the asking, and two round trips: all have heard by then, mostly also after a loss, s.
 LEAD_S: Final = 0.3
+#: Senders that are each alone begin so long after one another, so that they do not all want the processor at once, s.
+APART_S: Final = 0.05
 #: Frames may be as large as a load and what stands around it.
 LARGEST_BYTES: Final = 1 << 30
 
@@ -138,8 +140,9 @@ class Receiver(Actor):
 
     async def _step(self, ctx: Context, number: int, step: Step) -> None:
         start_s = ctx.now + LEAD_S + 4 * self.plan.route.delay_s
+        apart_s = 0.0 if self.plan.shared else APART_S
         for sender in range(step.senders):
-            ask = Ask(step=number, start_s=start_s, size_bytes=step.size_bytes)
+            ask = Ask(step=number, start_s=start_s + sender * apart_s, size_bytes=step.size_bytes)
             await ctx.send(sender_name(sender), ask)
         for _ in range(step.senders):
             message = await ctx.receive()

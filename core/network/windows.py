@@ -137,7 +137,7 @@ def move(
         c.window = min(transport.initial_window, most)
     whole = left = size_bytes / transport.mss_bytes
     clock_s, unharmed, before_loss, recovering = 0.0, (0.0, 0.0), gap(), False
-    harmed = False
+    harmed, first = False, True
     while True:
         starting = c.window < c.threshold
         count = min(float(int(max(c.window, 1.0))), left)
@@ -150,11 +150,16 @@ def move(
             at += 1.0 + gap()
         before_loss = at - segments
         if not deaf:
-            # Slow start sends two segments for each that has arrived: half a window waits even on a longer path.
-            over = max(count - full, 0.5 * count if starting else 0.0) - queue
-            missing = min(missing + (over if over >= 1.0 else 0.0), float(segments))
+            # Slow start sends two segments for each that has arrived: half a window waits even on a longer path. A
+            # first window comes all at once, and while that of one flow comes, others' come too.
+            burst = count * (1.0 - 1.0 / flows) if first else 0.5 * count if starting else 0.0
+            over = max(count - full, burst) - queue
+            if over >= 1.0 or (first and over * flows >= 1.0):
+                # What comes last finds the queue full.
+                missing, last_missing = min(missing + max(over, 1.0), float(segments)), True
         if missing and not harmed:
             harmed, unharmed = True, (clock_s, (whole - left) * transport.mss_bytes)
+        first = False
         arrived = max(count - missing, 0.0)
         left -= arrived
         if left <= _NOTHING:
@@ -165,7 +170,7 @@ def move(
             round_s += transport.min_rto_s
         elif last_missing and left <= missing + _NOTHING:
             # Nothing comes behind it that would tell of its loss.
-            round_s += rtt_s + transport.min_rto_s
+            round_s += round_s + transport.min_rto_s
         clock_s += round_s
         if missing and not deaf:
             c.lose(cubic)
