@@ -38,6 +38,8 @@ _HYSTART_WINDOW: Final = 16.0
 _HYSTART_QUEUE_S: Final = (0.004, 0.016)
 _HYSTART_SAMPLES: Final = 8.0
 _HYSTART_TRAIN_S: Final = 0.002
+#: Loss beyond which nothing more is lost here: real connections give up there. Estimate.
+MOST_LOSS: Final = 0.9
 #: Bytes below this share of a segment are none.
 _NOTHING: Final = 1e-9
 
@@ -106,7 +108,7 @@ def gaps(loss: float, uniform: Callable[[], float]) -> Callable[[], float]:
     """How many segments arrive before the next that is lost: geometric, from draws from 0 up to, but below 1."""
     if loss <= 0.0:
         return lambda: inf
-    scale = 1.0 / log(1.0 - loss)
+    scale = 1.0 / log(1.0 - min(loss, MOST_LOSS))
     return lambda: log(1.0 - uniform()) * scale // 1.0
 
 
@@ -155,8 +157,9 @@ def move(
             burst = count * (1.0 - 1.0 / flows) if first else 0.5 * count if starting else 0.0
             over = max(count - full, burst) - queue
             if over >= 1.0 or (first and over * flows >= 1.0):
-                # What comes last finds the queue full.
-                missing, last_missing = min(missing + max(over, 1.0), float(segments)), True
+                # What comes last finds the queue full; one of a window finds room, however many flows there are.
+                over = min(max(over, 1.0), segments - 1.0)
+                missing, last_missing = min(missing + over, float(segments)), last_missing or over > 0.0
         if missing and not harmed:
             harmed, unharmed = True, (clock_s, (whole - left) * transport.mss_bytes)
         first = False

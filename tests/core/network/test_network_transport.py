@@ -232,6 +232,15 @@ def test_no_transfer_is_faster_than_its_path(
         assert again_s == pytest.approx(took_s + 0.5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"queue_s": 0.0, "queue_segments": 0.0}])
+@pytest.mark.parametrize(("flows", "loss"), [(5000, 0.0), (1, 0.0), (3, 0.999999)])
+def test_every_message_comes_to_its_end(flows: int, loss: float, changes: dict[str, float]) -> None:
+    """Also where thousands share a queue, or none, and where nearly all is lost."""
+    transport = Transport("cubic", **changes)  # type: ignore[arg-type]
+    took_s = transfer_s(transport, 1e5, 1e6, 1e-3, loss, flows=flows, draws=draws(1))
+    assert 1e5 * flows / 1e6 <= took_s < inf
+
+
 def test_a_window_that_is_full_caps_a_flow() -> None:
     """4 MiB a round trip of 1 s, however fast the path is; a message that fits into it is not capped."""
     transport = Transport("bbr")
