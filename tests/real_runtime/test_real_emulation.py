@@ -368,6 +368,24 @@ def test_a_run_whose_relay_dies_fails_and_says_so(tmp_path: Path, emulation: Non
     assert psutil.Process().children(recursive=True) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a higher priority takes root")
+def test_a_session_gets_the_priority_of_its_process() -> None:
+    """A relay's nice value alone counts among the processes of its own session, which are none."""
+    code = (
+        "import os, pathlib; from real_runtime.priority import raise_priority; raise_priority(by=7);"
+        "group = pathlib.Path('/proc/self/autogroup');"
+        "print(os.getpriority(os.PRIO_PROCESS, 0), group.read_text().split()[-1] if group.exists() else '')"
+    )
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, capture_output=True, text=True, check=True
+    )
+    nice, *session = done.stdout.split()
+    assert int(nice) == max(before - 7, -20)
+    if session and int(nice) < 0:
+        assert session == [nice]
+
+
 def goodput_bytes_per_s(sender_fd: int, receiver_fd: int, listener: socket.socket, seconds: float) -> float:
     """What one TCP connection carries between two namespaces, after its first second."""
     got: list[tuple[float, int]] = []
