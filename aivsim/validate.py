@@ -384,6 +384,7 @@ def _calibrated(transfers: Sequence[Transfer], seed: int, notes: list[str]) -> t
         within = [inside for point in lossy for inside in point.within()]
         notes.append(
             f"Over lossy links of the unseen half {100 * sum(within) / len(within):.0f} % of the measured times lie "
-            "between the 5th and the 95th percentile of the simulated ones; 90 % would, if both were the same."
+            "between the 5th and the 95th percentile of the simulated ones, or within 5 % of them; 90 % or more would, "
+            "if both were drawn alike."
         )
     return points, fitted
