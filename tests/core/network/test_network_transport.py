@@ -10,7 +10,7 @@ from math import ceil, inf, log2, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.oracles.network_sharing import (
@@ -181,6 +181,7 @@ def test_packets_are_stored_and_forwarded() -> None:
     assert packet_s(transport, 150, []) == (0.0, 0.0)
 
 
+@settings(deadline=None)
 @given(
     size=st.floats(100.0, 3e7),
     rate=st.floats(1e4, 1e8),
@@ -212,6 +213,7 @@ def test_a_fluid_takes_as_long_as_the_connection(
     assert size / later.cap_bytes_per_s <= max(alone_s, moved.seconds) * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(
     st.floats(1.0, 3e7),
     st.floats(1e3, 1e9),
