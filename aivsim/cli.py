@@ -287,7 +287,7 @@ def validate(
 ) -> None:
     """Run SCENARIO in both worlds over emulated links, time transfers, and print how far simulation is from sockets.
 
-    Linux only, and as root. A full sweep takes half an hour.
+    Linux only, and as root. A full sweep takes an hour, a --quick one five minutes.
     """
     from aivsim.validate import validate_command
 

@@ -3,11 +3,13 @@
 The receiver asks one sender, or several, for a load at one and the same time, and records how long each took from the
 sender's `send` until it had it. Between two transfers it rests, so that TCP's windows have fallen back when the next
 begins, as they have in a round of training after the clients' computing. The first load of each sender finds no
-connection yet.
+connection yet. Senders either share the receiver's link, or are each alone: then the receiver's link carries what all
+of theirs do together, and one step times as many transfers that know nothing of each other.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
@@ -20,6 +22,7 @@ from core.actor import Actor, ArrayDict, Context, Message, Payload
 from core.deployment import Deployment, Placement
 from core.devices import profile
 from core.links import Link
+from core.network import IDEAL, Network, Transport
 from core.records import RunWriter
 from core.records.rows import Row
 from core.records.store import read_parts
@@ -28,6 +31,8 @@ from core.wire import frame_size
 RECEIVER: Final = "receiver"
 #: Senders begin this long after the asking, and two round trips: all have heard by then, mostly also after a loss, s.
 LEAD_S: Final = 0.3
+#: Senders that are each alone begin so long after one another, so that they do not all want the processor at once, s.
+APART_S: Final = 0.05
 #: Frames may be as large as a load and what stands around it.
 LARGEST_BYTES: Final = 1 << 30
 
@@ -41,10 +46,10 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Loads of one size from the first `flows` senders at once."""
+    """Loads of one size from the first `senders` senders at once."""
 
     size_bytes: int
-    flows: int
+    senders: int
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -55,11 +60,18 @@ class Plan(msgspec.Struct, frozen=True):
     rest_s: float
     seed: int = 0
     congestion: str = "cubic"
+    #: Whether the senders share the receiver's link; else each is alone on its way.
+    shared: bool = True
 
     @property
     def senders(self) -> int:
         """How many senders the steps need."""
-        return max(step.flows for step in self.steps)
+        return max(step.senders for step in self.steps)
+
+    @property
+    def receiver_bytes_per_s(self) -> float:
+        """The rate of the receiver's link."""
+        return self.route.rate_bytes_per_s * (1 if self.shared else self.senders)
 
 
 class Ask(Message, frozen=True, kw_only=True):
@@ -128,10 +140,11 @@ class Receiver(Actor):
 
     async def _step(self, ctx: Context, number: int, step: Step) -> None:
         start_s = ctx.now + LEAD_S + 4 * self.plan.route.delay_s
-        for sender in range(step.flows):
-            ask = Ask(step=number, start_s=start_s, size_bytes=step.size_bytes)
+        apart_s = 0.0 if self.plan.shared else APART_S
+        for sender in range(step.senders):
+            ask = Ask(step=number, start_s=start_s + sender * apart_s, size_bytes=step.size_bytes)
             await ctx.send(sender_name(sender), ask)
-        for _ in range(step.flows):
+        for _ in range(step.senders):
             message = await ctx.receive()
             assert isinstance(message, Load | Note)
             ctx.record(
@@ -155,14 +168,14 @@ def deployment(text: str) -> Deployment:
     plan = msgspec.json.decode(text, type=Plan)
     route = plan.route
 
-    def place(name: str, actor: Actor, loss: float) -> Placement:
-        rate = route.rate_bytes_per_s
+    def place(name: str, actor: Actor, rate: float, loss: float) -> Placement:
         link = Link("path", "ethernet", route.delay_s / 2, up_bytes_per_s=rate, down_bytes_per_s=rate, loss=loss)
         return Placement(name=name, make=lambda: actor, profile=profile("server"), link=link)
 
-    senders = (place(sender_name(number), Sender(), route.loss) for number in range(plan.senders))
+    rate = route.rate_bytes_per_s
+    senders = (place(sender_name(number), Sender(), rate, route.loss) for number in range(plan.senders))
     return Deployment(
-        placements=(place(RECEIVER, Receiver(plan), 0.0), *senders),
+        placements=(place(RECEIVER, Receiver(plan), plan.receiver_bytes_per_s, 0.0), *senders),
         main=RECEIVER,
         messages=(Ask, Load, Note),
         seed=plan.seed,
@@ -172,11 +185,12 @@ def deployment(text: str) -> Deployment:
     )
 
 
-def simulate(plan: Plan) -> list[TransferRow]:
-    """Run a plan in the simulator."""
+def simulate(plan: Plan, transport: Transport = IDEAL) -> list[TransferRow]:
+    """Run a plan in the simulator, with such a transport."""
     from sim.testing import run_sim
 
-    return run_sim(deployment(msgspec.json.encode(plan).decode())).of(TransferRow)
+    made = deployment(msgspec.json.encode(plan).decode())
+    return run_sim(dataclasses.replace(made, network=Network(transport=transport))).of(TransferRow)
 
 
 async def measure(plan: Plan) -> list[TransferRow]:

@@ -26,6 +26,7 @@ from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError, own_fingerprint
 from real_runtime.emulation.namespace import enter
+from real_runtime.priority import raise_priority
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
 from real_runtime.world import PATIENCE_S, CannotListen, NotAdmitted, RunFailed, World
@@ -173,6 +174,9 @@ def main(
     """Run one node of a real run."""
     if (scenario is None) == (function is None):
         raise click.UsageError("one of --scenario and --deployment is needed")
+    if launched:
+        # It leads a session of its own, which knows nothing of the priority that the launcher has.
+        raise_priority()
     if namespace_fd is not None:
         # Before there are other threads: each belongs to the namespace of the one that started it.
         enter(namespace_fd)

@@ -19,7 +19,7 @@ _COLOURS = (BLUE, ORANGE, VERMILLION, GREEN)
 
 
 def distance(points: Sequence[Point]) -> tuple[Plot, Figure]:
-    """Left: the fitted model against measurement, by loss. Right: the share of large transfers within an error."""
+    """Left: the calibrated simulator against measurement. Right: the share of large transfers within an error."""
     from analysis.validation import LARGE_BYTES
 
     unseen = [point for point in points if not point.seen]
@@ -34,8 +34,8 @@ def distance(points: Sequence[Point]) -> tuple[Plot, Figure]:
         _share_within(right, errors, name, {"color": colour})
     _share_within(
         right,
-        [abs(p.simulated_s / p.real_s - 1.0) for p in points if p.size_bytes >= LARGE_BYTES],
-        "simulator",
+        [abs(p.ideal_s / p.real_s - 1.0) for p in unseen if p.size_bytes >= LARGE_BYTES],
+        "ideal links",
         {"color": FAINT, "linestyle": (0, (4, 2))},
     )
     times = [value for point in unseen for value in (point.real_s, point.predicted_s)] or [1e-3, 1.0]
@@ -44,7 +44,7 @@ def distance(points: Sequence[Point]) -> tuple[Plot, Figure]:
     left.set_xscale("log")
     left.set_yscale("log")
     left.set_xlabel("measured on sockets (s)")
-    left.set_ylabel("fitted model, unseen settings (s)")
+    left.set_ylabel("calibrated simulator, unseen settings (s)")
     right.set_xlim(0.0, 0.3)
     right.set_ylim(0.0, 1.0)
     for goal in (0.05, 0.10):
@@ -55,9 +55,9 @@ def distance(points: Sequence[Point]) -> tuple[Plot, Figure]:
     legend_above(left)
     legend_above(right)
     caption = (
-        "Left: each dot is a setting that the fit has not seen; on the line model and measurement agree. Right: the "
+        "Left: each dot is a setting that the fit has not seen; on the line both worlds agree. Right: the "
         "share of transfers whose error is at most that on the axis; the upright lines are the goals, 5 % for half of "
-        "them and 10 % for 95 %. The dashed line is the simulator's own model of links, without TCP's."
+        "them and 10 % for 95 %. The dashed line is the simulator without a transport."
     )
     return Plot("distance", "Transfers, modelled and measured", caption, svg(drawn, "distance", caption)), drawn
 

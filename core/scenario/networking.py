@@ -128,9 +128,10 @@ def network(scenario: Scenario) -> Network:
             initial_window=constants.initial_window,
             max_window_bytes=float(constants.max_window),
             connect_rtts=constants.connect_rtts,
-            extra_rtts=constants.extra_rtts,
+            extra_rtt_s=constants.extra_rtt,
             extra_s=constants.extra,
             min_rto_s=constants.min_rto,
+            queue_s=constants.queue,
         )
     return Network(
         topology=topology(scenario),

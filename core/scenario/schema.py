@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.network.network import SHARINGS
-from core.network.transport import CONTROLS
+from core.network.transport import CONTROLS, QUEUE_S
 from core.scenario import checks
 from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
 from core.scenario.names import (
@@ -433,9 +433,10 @@ class TransportSpec(Section):
     connect_rtts: Annotated[float, Number(0, 100)] = Field(
         2.0, description="Round trips of a new connection (TCP 1, TLS 1.3 1), one for each pair and stream."
     )
-    extra_rtts: Annotated[float, Number(0, 100)] = Field(0.0, description="Further round trips of every message.")
+    extra_rtt: Seconds = Field(0.0, description="What a round trip takes beside delays and packets, s.")
     extra: Seconds = Field(0.0, description="Further time of every message, s.")
     min_rto: Seconds = Field(0.2, description="What a time-out adds to the round trip at least, s.")
+    queue: Seconds = Field(QUEUE_S, description="What may wait before the slowest link, in seconds of its rate.")
 
 
 class JitterSpec(Section):

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from real_runtime.emulation.shaping import Plan, Shaper
+from real_runtime.priority import raise_priority
 
 #: Packets that are read from one interface before others get their turn.
 BURST: Final = 64
@@ -62,8 +63,7 @@ def main() -> None:
         head += piece
     shaper = Shaper(msgspec.json.decode(head, type=Plan))
     # Lateness of the relay is error of the emulation; nothing here makes cycles that would need collecting.
-    with contextlib.suppress(OSError):
-        os.nice(-10)
+    raise_priority(by=10)
     gc.disable()
     relay(shaper, [int(argument) for argument in sys.argv[1:]], lifeline)
     sys.stdout.write(msgspec.json.encode(shaper.counts).decode() + "\n")

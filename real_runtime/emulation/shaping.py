@@ -1,8 +1,9 @@
 """What the relay does with a packet, without any I/O: the queues, rates, delays and losses of access links.
 
-A packet waits for its sender's uplink, takes size / rate to pass it, may be lost, travels for the delay of its path,
-waits for the receiver's downlink and passes that. Queues drop what comes when they are full (drop-tail); loss is an
-independent draw for each packet (Bernoulli). Times are exact: a packet that is handled late does not delay the next.
+A packet waits for its sender's uplink, takes size / rate to pass it, may be lost, travels for the delay of its path
+(times its pair's jitter), waits for the receiver's downlink and passes that; none of a path overtakes another. Queues
+drop what comes when they are full (drop-tail); loss is an independent draw for each packet (Bernoulli). Times are
+exact: a packet that is handled late does not delay the next.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from itertools import combinations
 from math import inf
 from typing import Final
 
 import msgspec
 
-#: A queue holds what its link passes in this time, s …
-QUEUE_S: Final = 0.1
-#: … and so many bytes at least: 32 full packets. Access links are known for more (bufferbloat); estimate.
-LEAST_QUEUE_BYTES: Final = 32 * 1500
+from core.network import Jitter, JitterState
+from core.network.transport import QUEUE_S, QUEUE_SEGMENTS
+
+#: A queue holds what its link passes in `QUEUE_S`, and so many bytes at least.
+LEAST_QUEUE_BYTES: Final = QUEUE_SEGMENTS * 1500
 _HEADER_BYTES: Final = 20
 
 
@@ -26,6 +29,7 @@ class Port(msgspec.Struct, frozen=True):
     """One node's access link, in wall seconds and bytes of IP packets."""
 
     node: str
+    actor: str
     address: str
     up_bytes_per_s: float
     down_bytes_per_s: float
@@ -33,11 +37,14 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All links of a run: ports, the one-way delay of each path by [from][to], s, and the seed of the losses."""
+    """All links of a run: ports, the one-way delay of each path by [from][to], s, and the seed of losses and jitter."""
 
     ports: tuple[Port, ...]
     delay_s: tuple[tuple[float, ...], ...]
     seed: int
+    #: How the delays of a pair of actors wander, in time that is `time_scale` times as long as the wall's.
+    jitter: Jitter | None = None
+    time_scale: float = 1.0
 
 
 class Count(msgspec.Struct):
@@ -70,6 +77,16 @@ class Shaper:
         self._heap: list[tuple[float, int, int, bytes, int]] = []
         self._number = 0
         self._random = random.Random(plan.seed).random
+        self._jitter: dict[tuple[int, int], JitterState] = {}
+        if plan.jitter is not None:
+            for a, b in combinations(range(len(ports)), 2):
+                state = JitterState(plan.jitter, plan.seed, ports[a].actor, ports[b].actor)
+                self._jitter[a, b] = self._jitter[b, a] = state
+        self._time_scale = plan.time_scale
+        #: The first packet's time: jitter's steps are counted from there.
+        self._begun_s = inf
+        #: When the last packet of each path that wanders gets to its downlink.
+        self._latest_s: dict[tuple[int, int], float] = {}
 
     @property
     def next_s(self) -> float:
@@ -98,7 +115,19 @@ class Shaper:
             count.lost += 1
             return
         self._number += 1
-        heappush(self._heap, (at_s + self._delay_s[sender][receiver], self._number, receiver, packet, sender))
+        at_s += self._delay_s[sender][receiver]
+        if self._jitter and sender != receiver:
+            at_s = self._jittered(now_s, at_s, sender, receiver)
+        heappush(self._heap, (at_s, self._number, receiver, packet, sender))
+
+    def _jittered(self, now_s: float, at_s: float, sender: int, receiver: int) -> float:
+        """When a packet that would get through at `at_s` does, with its pair's jitter, and behind those before it."""
+        self._begun_s = min(self._begun_s, now_s)
+        factor = self._jitter[sender, receiver].factor((now_s - self._begun_s) / self._time_scale)
+        at_s += (factor - 1.0) * self._delay_s[sender][receiver]
+        at_s = max(at_s, self._latest_s.get((sender, receiver), -inf))
+        self._latest_s[sender, receiver] = at_s
+        return at_s
 
     def due(self, now_s: float) -> list[tuple[int, bytes]]:
         """The packets that have reached their nodes by now, with the nodes' numbers, in order."""

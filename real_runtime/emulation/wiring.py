@@ -41,6 +41,7 @@ def plan(deployment: Deployment, hosted: Mapping[str, Sequence[str]], addresses:
     ports = tuple(
         Port(
             node=node,
+            actor=placement.name,
             address=address,
             up_bytes_per_s=placement.link.up_bytes_per_s / scale,
             down_bytes_per_s=placement.link.down_bytes_per_s / scale,
@@ -49,7 +50,8 @@ def plan(deployment: Deployment, hosted: Mapping[str, Sequence[str]], addresses:
         for node, placement, address in zip(hosted, placements, addresses, strict=True)
     )
     between_s = [[deployment.delay_s(a.region, b.region) * scale for b in placements] for a in placements]
-    return Plan(ports, delays([p.link.latency_s * scale for p in placements], between_s), deployment.seed)
+    delay_s = delays([p.link.latency_s * scale for p in placements], between_s)
+    return Plan(ports, delay_s, deployment.seed, deployment.network.jitter, scale)
 
 
 class Wiring:

@@ -7,19 +7,21 @@ connections, jitter and the curves of links are kept here by the names of actors
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from itertools import chain, pairwise, permutations
 from typing import TYPE_CHECKING, Final, cast
 
+from core import rng
 from core.links import Link
 from core.network import Background, Cell, Curve, Edge, JitterState, Transport, WiFi
 from core.network.curves import constant
 from core.network.topology import loss_of
-from core.network.transport import connect_s, rate_cap_bytes_per_s, slow_start_s
+from core.network.transport import Course, connect_s, course, packet_s
 from core.network.variation import Outages
+from core.network.windows import Connection
 from sim.network.fair import FairLink, FairNetwork
-from sim.network.sharing import CurveLink
 
 if TYPE_CHECKING:
     from core.deployment import Deployment, Placement
@@ -60,6 +62,19 @@ class Pair:
         self.connections: dict[int, tuple[int, ...]] = {}
 
 
+class Outgoing:
+    """The sending end of one stream's connection: its window, since when it rests, and what it has carried so far."""
+
+    __slots__ = ("connection", "idle_since_s", "lives", "messages")
+
+    def __init__(self) -> None:
+        self.connection = Connection()
+        #: The lives of the two devices in which it was opened.
+        self.lives: tuple[int, ...] | None = None
+        self.idle_since_s = 0.0
+        self.messages = 0
+
+
 class Way:
     """One node's way to another."""
 
@@ -68,12 +83,12 @@ class Way:
         "back_s",
         "edges",
         "loss",
+        "outgoing",
         "pair",
         "receiver",
         "relay_bytes_per_s",
         "sender",
         "there_s",
-        "warm_until_s",
     )
 
     def __init__(self, paths: Paths, sender: RoutedNode, receiver: RoutedNode) -> None:
@@ -95,8 +110,8 @@ class Way:
         self.loss = loss_of(edge.loss for _, edge in self.edges)
         #: When the last message of each stream arrives: none overtakes another.
         self.arrived_s = [0.0, 0.0]
-        #: Until when a bulk connection keeps its window.
-        self.warm_until_s = -1.0
+        #: Of each stream that was used, the sending end of its connection.
+        self.outgoing: dict[int, Outgoing] = {}
 
 
 class Paths:
@@ -176,37 +191,60 @@ class Paths:
         way.pair.connections[stream] = lives
         return connect_s(transport, self.rtt_s(way, sender, receiver))
 
-    def cap_bytes_per_s(self, transport: Transport, way: Way, sender: RoutedNode, receiver: RoutedNode) -> float:
-        """What limits a flow beside its links: the transport, and a relay."""
-        cap = way.relay_bytes_per_s
-        if not transport.ideal:
-            now = self.env._now
-            loss = loss_of((sender.link_at(now).loss, way.loss, receiver.link_at(now).loss))
-            rtt_s = self.rtt_s(way, sender, receiver)
-            cap = min(cap, rate_cap_bytes_per_s(transport, rtt_s, loss) / transport.goodput_share)
-        return cap
-
-    def slow_start_s(
+    def course(
         self,
         transport: Transport,
         way: Way,
+        stream: int,
         sender: RoutedNode,
         receiver: RoutedNode,
-        size_bytes: float,
-        links: list[tuple[FairLink | CurveLink, float]],
-        cap: float,
-    ) -> float:
-        """The time that slow start adds, for the share that a flow would get of each link if it joined now."""
-        if transport.ideal or self.env._now <= way.warm_until_s:
-            return 0.0
-        rate = cap
-        for link, cost in links:
-            present = max(len(link) + link.expected, 1)
-            rate = min(rate, link.curve.rate(self.env._now) / (cost * present))
-        if not 0.0 < rate < math.inf:
-            return 0.0
-        share = transport.goodput_share
-        return slow_start_s(transport, size_bytes * share, rate * share, self.rtt_s(way, sender, receiver))
+        size_bytes: int,
+        links: list[tuple[float, int]],
+    ) -> tuple[Course, float]:
+        """What becomes of a message that begins now, and what its last packet takes behind the slowest link, s.
+
+        `links` are those on its way: the rate, and how many share it. Rates and the cap are of bytes on the wire.
+        """
+        now, goodput = self.env._now, transport.goodput_share
+        if way.relay_bytes_per_s < math.inf:
+            links = [*links, (way.relay_bytes_per_s, 1)]
+        share, flows = min(((rate / count, count) for rate, count in links), default=(math.inf, 1))
+        if not 0.0 < share < math.inf:
+            return Course(0.0, way.relay_bytes_per_s), 0.0
+        rates = [rate for rate, _ in links]
+        serial_s, behind_s = packet_s(transport, size_bytes / goodput, rates)
+        rtt_s = self.rtt_s(way, sender, receiver) + serial_s + transport.extra_rtt_s
+        outgoing = way.outgoing.get(stream)
+        if outgoing is None:
+            outgoing = way.outgoing[stream] = Outgoing()
+        lives = way.pair.connections.get(stream)
+        if outgoing.lives != lives:
+            outgoing.lives, outgoing.connection = lives, Connection()
+        outgoing.connection.rest(transport, now - outgoing.idle_since_s, rtt_s)
+        loss = loss_of((sender.link_at(now).loss, way.loss, receiver.link_at(now).loss))
+        found = course(
+            transport,
+            outgoing.connection,
+            size_bytes,
+            share * goodput,
+            rtt_s,
+            loss=loss,
+            flows=flows,
+            alone_bytes_per_s=min(rates) * goodput,
+            draws=self._draws(way, stream, outgoing) if loss > 0.0 else None,
+        )
+        return Course(found.wait_s, min(found.cap_bytes_per_s / goodput, way.relay_bytes_per_s)), behind_s
+
+    def _draws(self, way: Way, stream: int, outgoing: Outgoing) -> Callable[[], Callable[[], float]]:
+        """The draws of a message's losses, as often as somebody begins them."""
+        key = rng.stream_key(self.seed, way.sender, way.receiver, "segments", stream, outgoing.messages)
+        outgoing.messages += 1
+
+        def begin() -> Callable[[], float]:
+            counter = itertools.count()
+            return lambda: rng.unit(rng.word(key, next(counter)))
+
+        return begin
 
     # Links.
 

@@ -4,8 +4,9 @@ Control messages stay closed form: they leave one after the other at the slowest
 vary, by the inverse of what they have carried), and arrive a path delay later, in order. Bulk opens its connection,
 goes through slow start, and then flows: over each link of its path by processor sharing, as in a plain star, or at
 its max-min fair rate. A hand-over changes rate, delay, radio and price; what is under way goes on at the new rate, as
-with MPTCP or QUIC's migration (RFC 9000, §9). Deviations: loss delays no single message, and slow start takes nothing
-of the links' capacity.
+with MPTCP or QUIC's migration (RFC 9000, §9). What a connection's windows and losses make of a message
+(`core.network.windows`) is drawn when it begins. Deviations: it is drawn for the share of the links that the message
+has then, and what is waited takes nothing of their capacity.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from simpy.events import NORMAL
 
 from core.links import Link
 from core.network import Curve, Transport
-from core.network.transport import slow_start_s
 from core.wire import Message, encode_header
 from sim.faults import FaultyNode, FaultyStrictNode
 from sim.network.fair import FairFlow, FairLink
@@ -53,6 +53,7 @@ class PathTransfer(Transfer):
     """A bulk message on its path: connection, slow start, then its bytes."""
 
     __slots__ = (
+        "_behind_s",
         "_cap",
         "_capped_bytes",
         "_expecting",
@@ -87,6 +88,8 @@ class PathTransfer(Transfer):
         self._capped_bytes: float | None = None
         self._since_s = 0.0
         self._flow: FairFlow | None = None
+        #: What its last packet takes behind the slowest link.
+        self._behind_s = 0.0
 
     # One step after the other.
 
@@ -99,11 +102,11 @@ class PathTransfer(Transfer):
         self._way = way = paths.way(sender, receiver)
         self._transport = transport = paths.transport(sender)
         self._wire_bytes = self._left_bytes = self.size_bytes / transport.goodput_share
+        self._cap = way.relay_bytes_per_s
         if transport.ideal:
             self._flow_off()
             return
-        start_s = paths.connect_s(transport, way, BULK, sender, receiver) + transport.extra_s
-        self._after(start_s + transport.extra_rtts * paths.rtt_s(way, sender, receiver), self._expect)
+        self._after(paths.connect_s(transport, way, BULK, sender, receiver) + transport.extra_s, self._expect)
 
     def _after(self, delay_s: float, call: Callable[[], None]) -> None:
         self._next = call
@@ -128,15 +131,16 @@ class PathTransfer(Transfer):
         self._expecting = True
         for link, _ in self._links:
             link.expected += 1
-        self._after(0.0, self._slow_start)
+        self._after(0.0, self._open_window)
 
-    def _slow_start(self) -> None:
-        sender, receiver, way, transport = self.sender, self.receiver, self._way, self._transport
-        cap = sender.paths.cap_bytes_per_s(transport, way, sender, receiver)
-        self._after(
-            sender.paths.slow_start_s(transport, way, sender, receiver, self._wire_bytes, self._links, cap),
-            self._flow_off,
+    def _open_window(self) -> None:
+        sender, now = self.sender, self.sender.env._now
+        links = [(link.curve.rate(now) / cost, max(len(link) + link.expected, 1)) for link, cost in self._links]
+        found, self._behind_s = sender.paths.course(
+            self._transport, self._way, BULK, sender, self.receiver, self.size_bytes, links
         )
+        self._cap = found.cap_bytes_per_s
+        self._after(found.wait_s, self._flow_off)
 
     def _unexpect(self) -> None:
         if self._expecting:
@@ -148,7 +152,6 @@ class PathTransfer(Transfer):
         self._unexpect()
         sender, receiver = self.sender, self.receiver
         self._moves = True
-        self._cap = sender.paths.cap_bytes_per_s(self._transport, self._way, sender, receiver)
         if sender.paths.fair:
             sender.moving[self] = receiver.moving[self] = None
         elif self._cap < inf:
@@ -228,10 +231,10 @@ class PathTransfer(Transfer):
         sender, receiver, way = self.sender, self.receiver, self._way
         paths, now = sender.paths, sender.env._now
         self._out_of_sight()
-        at_s = max(now + paths.one_way_s(way, sender, receiver), way.arrived_s[BULK])
+        at_s = max(now + paths.one_way_s(way, sender, receiver) + self._behind_s, way.arrived_s[BULK])
         way.arrived_s[BULK] = at_s
-        # A window that has been idle for longer than a time-out begins afresh (RFC 5681, §4.1).
-        way.warm_until_s = now + paths.rtt_s(way, sender, receiver) + self._transport.min_rto_s
+        if BULK in way.outgoing:
+            way.outgoing[BULK].idle_since_s = now
         sender.env.post(at_s, receiver, self.message, self.size_bytes, self.sent_s)
         sender.channels.advance(receiver)
 
@@ -358,20 +361,22 @@ class RoutedNode(Node):
         transport = paths.transport(self)
         wire = size_bytes / transport.goodput_share
         begin = max(now, self.control_free_s)
-        leaves = max(
+        # When each resource on the way has passed it.
+        passed = [
             self._curve("up").time_after(begin, wire * self.cost("up")),
             peer._curve("down").time_after(begin, wire * peer.cost("down")),
             begin + wire * paths.edge_pace_s(way),
             begin + wire / way.relay_bytes_per_s,
-        )
-        self.control_free_s = leaves
+        ]
+        self.control_free_s = leaves = max(passed)
         at = leaves + paths.one_way_s(way, self, peer)
         if not transport.ideal:
-            rtt_s = paths.rtt_s(way, self, peer)
-            at += paths.connect_s(transport, way, CONTROL, self, peer)
-            at += transport.extra_s + transport.extra_rtts * rtt_s
-            if leaves > begin:
-                at += slow_start_s(transport, size_bytes, size_bytes / (leaves - begin), rtt_s)
+            at += paths.connect_s(transport, way, CONTROL, self, peer) + transport.extra_s
+            links = [(wire / (at_s - begin), 1) for at_s in passed[:-1] if at_s > begin]
+            found, behind_s = paths.course(transport, way, CONTROL, self, peer, size_bytes, links)
+            at += found.wait_s + behind_s + max(wire / found.cap_bytes_per_s - (leaves - begin), 0.0)
+            if CONTROL in way.outgoing:
+                way.outgoing[CONTROL].idle_since_s = leaves
         at = max(at, way.arrived_s[CONTROL])
         way.arrived_s[CONTROL] = at
         return at

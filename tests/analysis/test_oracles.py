@@ -23,6 +23,7 @@ from analysis.oracles import (
     physics_power,
 )
 from core.devices import Battery, Heat
+from core.network import windows
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("AIVSIM_SHARED_DATA") or REPOSITORY.parent / "shared" / "data")
@@ -88,7 +89,7 @@ def test_a_wrong_network_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda capacities, uses, caps: found(capacities, [[(link, 1.0) for link, _ in used] for used in uses], caps),
     )
     assert not all(check.passed for check in network_sharing._fairness(DATA).checks)
-    monkeypatch.setattr(network_sharing, "cubic_bytes_per_s", network_sharing.mathis_bytes_per_s)
+    monkeypatch.setattr(windows, "_CUBIC_C", 0.8)
     assert not all(check.passed for check in network_sharing._transports(DATA).checks)
     monkeypatch.setattr(network_delays, "distance_rtt_s", lambda km: 0.0114 + 0.000017 * km)
     assert not all(check.passed for check in network_delays._distance(DATA).checks)
