@@ -2,14 +2,13 @@
 
     python benchmarks/scale.py [--devices 1000 10000 100000 1000000] [--hours 24] [--rounds 10] [--out DIR]
 
-- `devices`: `scenarios/million_phones.yaml` with so many phones over so many hours and ten rounds of at most a hundred
-of
-  them, each number in a process of its own: CPU seconds of setting up and of running, and the largest memory. The
+- `devices`: `scenarios/million_phones.yaml` with so many phones over so many hours and ten rounds of up to a hundred
+  of them, each number in a process of its own: CPU seconds of setting up and of running, and the largest memory. The
   exponent is that of the cost between the last two numbers: 1 is linear.
-- `flows`: a star: so many long transfers share one link, and as one ends the next begins. Flow ends per CPU second. -
-`ticks`: a phone at full load that warms up, throttles and cools down within an hour. Its own events are solved for;
-beside
-  them the same phone looked at every second and ten times a second, and how late that finds the first throttling.
+- `flows`: a star: so many long transfers share one link, and as one ends the next begins. Flow ends per CPU second.
+- `ticks`: a phone at full load that warms up, throttles and cools down within an hour. Its own events are solved for;
+  beside them the same phone looked at every second and ten times a second, and how late that finds the
+  first throttling.
 
 All figures are CPU time, which other processes on the machine touch less than the clock. `--out` gets `scale.md`, the
 tables, and `scale.png`, the plot.
