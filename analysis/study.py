@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from analysis.tables import Run
 from core.scenario.names import COORDINATOR, EVALUATOR
 
 Floats = npt.NDArray[np.float64]
+#: Rows that a sum over a table takes at a time.
+_ROWS: Final = 1 << 20
 #: What draws energy, in the order in which it is shown.
 DRAWS: Final = (
     "processor",
@@ -272,7 +275,8 @@ class Study:
     def bytes_until(self, times: Floats) -> Floats:
         """Bytes that were delivered until given times, s."""
         rows = self.run.messages()
-        return _until(times, rows["delivered_s"], rows["size_bytes"])
+        sizes = rows["size_bytes"]
+        return sums_until(times, rows["delivered_s"], lambda chosen: sizes[chosen])
 
     @cached_property
     def clients_joules_over_time(self) -> tuple[Floats, dict[str, Floats]]:
@@ -322,14 +326,14 @@ class Study:
         codes, names = self.run.codes("messages", side)
         rows = self.run.messages()
         clients = set(self.clients)
-        sizes = rows["size_bytes"].astype(np.float64)
+        sizes, at_s = rows["size_bytes"], rows["sent_s" if side == "sender" else "delivered_s"]
         sent = np.bincount(codes, weights=sizes, minlength=len(names)) if len(codes) else np.zeros(len(names))
         joules = [self.energy_j.get(n, {}).get(component, 0.0) if n in clients else 0.0 for n in names]
         rate = np.divide(joules, sent, out=np.zeros(len(names)), where=sent > 0)
-        weights = rate[codes] * sizes
-        if not weights.sum() > 0.0:
+        whole = float((rate * sent).sum())
+        if not whole > 0.0:
             return None
-        shape: Floats = _until(grid, rows["sent_s" if side == "sender" else "delivered_s"], weights) / weights.sum()
+        shape: Floats = sums_until(grid, at_s, lambda chosen: rate[codes[chosen]] * sizes[chosen]) / whole
         return shape
 
     # In words.
@@ -388,11 +392,17 @@ class Study:
         return re.split(r"[/\\:]", value)[-1] if isinstance(value, str) else ""
 
 
-def _until(times: Floats, at_s: Floats, amounts: Floats) -> Floats:
-    """Sums of the amounts up to each time. Without sorting them: there may be millions."""
+def sums_until(times: Floats, at_s: Floats, amounts_of: Callable[[slice], npt.NDArray[Any]]) -> Floats:
+    """Sums of amounts up to each time; `amounts_of` gives those of some rows.
+
+    Neither sorted nor taken all at once: there may be millions.
+    """
     points, place = np.unique(times, return_inverse=True)
-    between = np.bincount(np.searchsorted(points, at_s), amounts, len(points) + 1)
-    sums: Floats = np.cumsum(between, dtype=np.float64)[place]
+    between = np.zeros(len(points) + 1)
+    for begin in range(0, len(at_s), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        between += np.bincount(np.searchsorted(points, at_s[rows]), amounts_of(rows), len(points) + 1)
+    sums: Floats = np.cumsum(between)[place]
     return sums
 
 

@@ -20,7 +20,7 @@ from analysis.plots.style import (
     svg,
     time_axis,
 )
-from analysis.study import DRAWS, Floats, Study
+from analysis.study import DRAWS, Floats, Study, sums_until
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,23 +61,22 @@ def _bytes(axes: Axes, study: Study) -> None:
     factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
     for (name, mask), colour in zip(masks.items(), (BLUE, ORANGE, FAINT), strict=True):
         if mask.any():
-            at_s, total = _steps(rows["delivered_s"][mask], rows["size_bytes"][mask], study.duration_s)
+            at_s, total = _steps(rows["delivered_s"], rows["size_bytes"], mask, study.duration_s)
             axes.step(at_s / factor, total / unit.factor, where="post", color=colour, label=name)
     axes.set_ylabel(f"delivered ({unit.unit})")
     axes.set_ylim(bottom=0.0)
     legend_above(axes)
 
 
-def _steps(at_s: Any, sizes: Any, end_s: float) -> tuple[Floats, Floats]:
-    """Times and running totals, thinned to what can be seen."""
-    end_s = max(end_s, float(at_s.max()))
-    if len(at_s) + 2 <= _POINTS:
-        order = np.argsort(at_s, kind="stable")
-        times = np.concatenate([[0.0], at_s[order], [end_s]])
-        return times, np.concatenate([[0.0], np.cumsum(sizes[order], dtype=np.float64), [float(sizes.sum())]])
-    # Sums between the points, instead of a sorting of all messages: there may be millions.
-    points = np.linspace(0.0, end_s, _POINTS)
-    return points, np.cumsum(np.bincount(np.searchsorted(points, at_s), sizes, _POINTS))
+def _steps(delivered_s: Floats, sizes: Any, mask: Any, end_s: float) -> tuple[Floats, Floats]:
+    """Times and running totals of chosen messages, thinned to what can be seen."""
+    if mask.sum() + 2 <= _POINTS:
+        order = np.argsort(delivered_s[mask], kind="stable")
+        at_s, chosen = delivered_s[mask][order], sizes[mask][order]
+        times = np.concatenate([[0.0], at_s, [max(end_s, float(at_s[-1]))]])
+        return times, np.concatenate([[0.0], np.cumsum(chosen, dtype=np.float64), [float(chosen.sum())]])
+    points = np.linspace(0.0, max(end_s, float(delivered_s.max())), _POINTS)
+    return points, sums_until(points, delivered_s, lambda rows: sizes[rows] * mask[rows])
 
 
 def _joules(axes: Axes, study: Study) -> None:
