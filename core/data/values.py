@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.dataset import MAX_CLASSES, Indices, TaskName
-from core.data.files import Column, Source, typed
+from core.data.files import MISSING, Column, Source, typed
 from core.data.options import Reading
 
 #: Letters of a value that a message shows.
@@ -50,6 +50,13 @@ class Draft:
         self.test = None if self.test is None else self.test[chosen]
 
 
+def blanks(column: Column) -> npt.NDArray[np.bool_]:
+    """Which values of a column of text stand for nothing."""
+    if column.dtype.kind != "O":
+        return np.zeros(len(column), np.bool_)
+    return np.array([value is None or str(value).strip() in MISSING for value in column], np.bool_)
+
+
 def no_number(source: Source, name: str, column: Column) -> NoReturn:
     hint = ""
     shown = str(column.dtype)
@@ -88,6 +95,10 @@ def number_clients(source: Source, names: tuple[str, ...], rows: int) -> Clients
                 )
         elif column.dtype.kind not in "iubO":
             raise source.wrong(f"{source.noun} `{name}` is {shape_of(column)}; whole numbers or text are expected")
+        blank = blanks(column)
+        if blank.any():
+            where = source.where(int(np.argmax(blank)))
+            raise source.wrong(f"{source.noun} `{name}` has nothing ({where}); a client for each row is expected")
         known, numbers = np.unique(column.astype(str) if column.dtype.kind == "O" else column, return_inverse=True)
         # Numbered anew with each column, so that the product stays below the square of the rows.
         codes = np.unique(codes * len(known) + numbers, return_inverse=True)[1]
@@ -189,6 +200,16 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
             f"{source.noun} `{name}` is {shape_of(y)}; one target for each of {len(draft.x)} examples is expected"
         )
     if y.dtype.kind == "O" and task == "classification" and how.above is None:
+        blank = blanks(y)
+        if blank.any() and how.missing == "drop":
+            draft.keep(np.flatnonzero(~blank))
+            y = draft.y
+        elif blank.any():
+            where = source.where(int(draft.origin[np.argmax(blank)]))
+            raise source.wrong(
+                f"{source.noun} `{name}` has nothing ({where}); a label for each row is expected, or "
+                "data.options.missing: drop"
+            )
         known, labels = np.unique(y.astype(str), return_inverse=True)
         if len(known) > MAX_CLASSES:
             raise source.wrong(f"{source.noun} `{name}` has {len(known)} labels; at most {MAX_CLASSES} are accepted")
@@ -196,7 +217,8 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
     if y.dtype.kind not in "fiub":
         no_number(source, name, y)
     if y.dtype.kind == "f":
-        bad = ~np.isfinite(y)
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(y.astype(np.float32))
         if bad.any() and how.missing == "drop":
             draft.keep(np.flatnonzero(~bad))
             y = draft.y
