@@ -121,7 +121,9 @@ def resume(directory: str | os.PathLike[str], *, quiet: bool = True, report: boo
     except RecordsError as error:
         raise CannotBegin(str(error)) from error
     if old.outcome == "done":
-        raise CannotBegin(f"{folder}: this run is done; nothing is left to resume")
+        raise CannotBegin(
+            f"{folder}: this run is done; nothing is left to resume (`aivsim report` writes its report anew)"
+        )
     if old.world != "sim":
         raise CannotBegin(f"{folder}: a run on real sockets cannot be resumed; only simulated ones can")
     found = Scenario.model_validate(old.scenario)

@@ -74,6 +74,11 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
         raise ValueError(
             f"report.target: found {target:g}; accepted: an accuracy, at most 1 (100 %), for {data.data.task}"
         )
+    if scenario.evaluator is not None and not data.test_shard().count:
+        raise ValueError(
+            f"data.test_fraction: {scenario.data.test_fraction:g} of each client's examples is less than one, so that "
+            "the evaluator has none; accepted: a larger share, data with a test part, or `evaluator: null`"
+        )
     network = _model(scenario, data)
     algorithm = _algorithm(scenario, network)
     own = world == "real"

@@ -214,3 +214,10 @@ def test_the_million_phones_are_a_million() -> None:
     for name, share in classes.items():
         count = sum(group.count for group in found.devices if group.device == name)
         assert count == pytest.approx(1e6 * share / sum(classes.values()), abs=5)
+
+
+def test_an_evaluator_without_examples_is_refused_before_the_run() -> None:
+    wanted = scenario(14, {"test_fraction": 0.001})
+    with pytest.raises(ValueError, match=r"data.test_fraction: 0.001 of each client's examples is less than one"):
+        study(wanted)
+    assert study(wanted.model_copy(update={"evaluator": None})).federation.test_shard().count == 0
