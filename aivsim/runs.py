@@ -236,10 +236,6 @@ def _open(
 ) -> _Ledger:
     if not resumes:
         _claim(directory)
-    try:
-        writer = RunWriter(directory, resolve=resolve, again=bool(resumes))
-    except RecordsError as error:
-        raise CannotBegin(str(error)) from error
     reference = scenario.report.reference
     manifest = Manifest(
         name=scenario.name,
@@ -258,7 +254,12 @@ def _open(
         host=_host(),
         reference=None if reference is None else Reference(accuracy=reference.accuracy, source=reference.source),
     )
+    # Before anything else is written: a run that is killed early can be resumed.
     write_manifest(directory, manifest)
+    try:
+        writer = RunWriter(directory, resolve=resolve, again=bool(resumes))
+    except RecordsError as error:
+        raise CannotBegin(str(error)) from error
     return _Ledger(directory, manifest, writer)
 
 

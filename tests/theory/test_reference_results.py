@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import aivsim
+from aivsim.learned import HOSPITALS
 from core.data import federation
 from core.scenario import Scenario, dumps
 
@@ -163,15 +164,7 @@ def test_heart_disease_by_hospital(tmp_path: Path) -> None:
     chol) ours is 0.80; with all thirteen, imputed inside the hospital, 0.82. One split has a standard deviation of
     0.025.
     """
-    options = {
-        "client": "hospital",
-        "y": "num",
-        "above": 0,
-        "without": ["ca", "thal", "slope", "chol"],
-        "missing": "impute",
-        "standardise": True,
-    }
-    data = {"dataset": shared("heart_disease/heart_disease.csv"), "options": options}
+    data = {"dataset": shared("heart_disease/heart_disease.csv"), "options": HOSPITALS}
     found = [accuracy(tmp_path, data, 4, seed, rounds=30, local_epochs=2, learning_rate=0.05) for seed in range(10)]
     assert np.mean(found) == pytest.approx(0.790, abs=0.02)
 
