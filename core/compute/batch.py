@@ -17,7 +17,7 @@ import numpy.typing as npt
 from core.compute.counts import Counts
 from core.compute.executor import NumericsFailed, Promise, arrays_of
 from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
-from core.compute.layout import Compiled, Fold, Plan, compiled
+from core.compute.layout import MAX_CAPACITY, Compiled, Fold, Plan, compiled
 from core.wire import ArrayDict
 
 #: The arguments of one call, every payload computed.
@@ -35,13 +35,18 @@ class Outcome(NamedTuple):
 def plan_batch(
     function: Function, kinds: tuple[Kind, ...], calls: Sequence[Call], fold: Fold | None, layout: str
 ) -> Plan:
-    """The plan of a batch: a payload is shared if it is the same object in all calls."""
+    """The plan of a batch: a payload is shared if it is the same object in all calls.
+
+    A lone call without examples, such as the server's step, has a program without room for others, which would cost
+    more than the step does. One with examples shares the program of many: it takes long to compile.
+    """
     first = calls[0]
     stacked = tuple(
         isinstance(kind, PayloadKind) and any(call[position] is not first[position] for call in calls)
         for position, kind in enumerate(kinds)
     )
-    return Plan(function, kinds, stacked, fold, layout)
+    lone = len(calls) == 1 and not any(isinstance(kind, ShardKind) for kind in kinds)
+    return Plan(function, kinds, stacked, fold, layout, 1 if lone else MAX_CAPACITY)
 
 
 def deal(calls: Sequence[Call], kinds: tuple[Kind, ...], parts: int, width: int) -> list[list[int]]:

@@ -48,6 +48,7 @@ class Plan:
     `stacked[i]` says whether the payload at argument i differs from job to job. A program takes `shared`
     {position: arrays} (payloads common to all jobs, resident rows), `each` {position: arrays with a leading axis of
     `capacity`} (everything else), `count` int32[], and for a fold `weights` int32[capacity] and the `total` so far.
+    `most` bounds the capacity.
     """
 
     function: Function
@@ -55,6 +56,7 @@ class Plan:
     stacked: tuple[bool, ...]
     fold: Fold | None
     layout: str
+    most: int = MAX_CAPACITY
 
     def kept(self) -> dict[str, PayloadKind]:
         """The output groups that are stored."""
@@ -192,7 +194,7 @@ def compiled(plan: Plan) -> Compiled:
     shape = shape_of(plan.layout)
     groups = 1
     if shape.loops:
-        groups = max(1, min(MAX_CAPACITY, MAX_BATCH_BYTES // max(1, _job_bytes(plan))) // shape.width)
+        groups = max(1, min(plan.most, MAX_BATCH_BYTES // max(1, _job_bytes(plan))) // shape.width)
     make = _scan if shape.width == 1 and shape.loops else functools.partial(_groups, width=shape.width)
     capacity = groups * shape.width
     return Compiled(jax.jit(make(plan, capacity)), capacity)

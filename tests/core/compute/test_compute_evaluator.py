@@ -17,7 +17,7 @@ from core.aggregation import exact_mean
 from core.compute import Deferred, Eager, Evaluator, Function, HostFunction, NumericsFailed, Rows, Shard
 from core.compute.cost import one_step
 from core.compute.graph import Node
-from core.compute.layout import Plan, compiled
+from core.compute.layout import MAX_CAPACITY, Plan, compiled
 from core.devices import Work
 from core.wire import ArrayDict, Spec
 
@@ -109,7 +109,7 @@ def test_a_look_computes_exactly_the_ancestors() -> None:
 def test_jobs_of_one_kind_form_one_batch_and_one_compilation_serves_every_size() -> None:
     evaluator = Evaluator()
     base = payload(1, 2)
-    for size in (1, 3, 14, 64):
+    for size in (2, 3, 14, 64):
         before = evaluator.counts.of(job.name).batches
         total = fold(submitting(evaluator), base, [])
         for k in range(size):
@@ -118,9 +118,23 @@ def test_jobs_of_one_kind_form_one_batch_and_one_compilation_serves_every_size()
         evaluator.value(total)
         assert evaluator.counts.of(job.name).batches == before + 1
     counts = evaluator.counts.of(job.name)
-    assert (counts.jobs_submitted, counts.jobs_executed, counts.compilations) == (82, 82, 1)
+    assert (counts.jobs_submitted, counts.jobs_executed, counts.compilations) == (83, 83, 1)
     plans = [plan for plan in evaluator._plans if plan.function is job]
     assert [compiled(plan).program._cache_size() for plan in plans] == [1]  # type: ignore[attr-defined]
+
+
+def test_a_lone_job_without_examples_has_a_program_without_room_for_others() -> None:
+    evaluator = Evaluator()
+    for _ in range(2):
+        evaluator.value(evaluator.submit(job, (payload(1, 2), 3.0))["update"])
+    many = [evaluator.submit(job, (payload(1, 2), float(k)))["update"] for k in range(3)]
+    for update in many:
+        evaluator.want(update)
+    evaluator.finish()
+    assert [compiled(plan).capacity for plan in sorted(evaluator._plans, key=lambda plan: plan.most)] == [
+        1,
+        MAX_CAPACITY,
+    ]
 
 
 def test_a_thousand_functions_of_one_key_share_one_compilation() -> None:
