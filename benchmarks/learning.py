@@ -16,8 +16,8 @@ same rounds, and ends with a test loss; the losses must agree.
 - `peak`: the best of numpy's and JAX's float32 product of two 2048×2048 matrices.
 
 `bars` compares these by wall and by CPU time; useful FLOPs are counted by hand (`FLOPS`). `cohorts` and `populations`
-show what growth costs, each point in a process of its own, from the end of the first round on, so that neither the
-joining of a population nor compilation counts; `start` is the time to the end of the first round of the quick start,
+show what growth costs, each point in a process of its own, from the end of the first round to that of the last, so
+that neither the joining of a population nor compilation counts; `start` is the time to the end of the first round of the quick start,
 compiled before, beside the bare import of JAX. Runs are interleaved and medians compared: on a shared machine only
 ratios within one run mean something.
 """
@@ -128,7 +128,8 @@ class Result:
 def simulate(task: Task, cohort: int, rounds: int, threads: int, *, resting: bool = False) -> Result:
     """The whole simulator.
 
-    `resting`: clients are a population, whose idle members are rows, and the clock starts when the first round ends.
+    `resting`: clients are a population, whose idle members are rows, and the clock runs from the end of the first round
+    to that of the last, when all is computed: everybody joins before, and is asked for its energy after.
     """
     algorithm = fedavg(task.model, BATCH)
     capacity = int(task.sizes.max())
@@ -164,25 +165,28 @@ def simulate(task: Task, cohort: int, rounds: int, threads: int, *, resting: boo
     evaluator = Evaluator(threads=threads)
     losses: list[Payload] = []
     examples = 0
-    began: list[tuple[float, float]] = []
+    clock: list[tuple[float, float]] = []
 
     def observe(time_s: float, actor: str, row: Row) -> None:
         if isinstance(row, EvaluationRow):
             assert isinstance(row.loss, Payload)
             losses.append(row.loss)
-        if isinstance(row, RoundRow) and len(began) == 1:
-            began.append((time.perf_counter(), time.process_time()))
+        if resting and isinstance(row, RoundRow) and row.round in (1, rounds):
+            evaluator.finish()
+            clock.append((time.perf_counter(), time.process_time()))
 
     with tempfile.TemporaryDirectory() as folder:
         writer = RunWriter(Path(folder) / "run", resolve=evaluator.resolved)
         deployment = Deployment(tuple(placements), "coordinator", MESSAGES, populations)
         world = World(deployment, writer, evaluator, observe)
-        began.append((time.perf_counter(), time.process_time()))
+        if not resting:
+            clock.append((time.perf_counter(), time.process_time()))
         world.run()
         evaluator.finish()
         writer.close()
-        began_s, cpu_s = began[1 if resting else 0]
-        wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+        clock.append((time.perf_counter(), time.process_time()))
+        (began_s, began_cpu_s), (ended_s, ended_cpu_s) = clock[:2]
+        wall_s, cpu_s = ended_s - began_s, ended_cpu_s - began_cpu_s
         examples = sum(part["examples"].to_numpy().sum() for part in _parts(Path(folder) / "run", "clients"))
     updates = cohort * (rounds - 1 if resting else rounds)
     return Result(updates, int(examples), wall_s, cpu_s, float(evaluator.value(losses[-1])["loss"]))

@@ -107,7 +107,8 @@ class Dormant:
         self._met = np.zeros(population.count, np.bool_)
         #: Rows of the devices that have rested, as many as there are, and where each stands: of a million few are met,
         #: and they would lie on all pages of a table for everybody.
-        self._devices = np.zeros((min(64, population.count), ROW_LENGTH))
+        #: A row is that of the device, and when the last small message will have left it.
+        self._devices = np.zeros((min(64, population.count), ROW_LENGTH + 1))
         self._places = np.zeros(population.count, np.int32)
         self._rested = 0
         self._requests = np.zeros(population.count, np.int32)
@@ -140,13 +141,14 @@ class Dormant:
 
     def _wake(self, index: int) -> Node:
         world = self.world
-        if world.live >= world.max_live:
+        if world.live >= world.rest_at:
             self._rest()
         placement = self.population.place(index)
         met = bool(self._met[index])
         node = world.make_node(placement, self, index)
         if met:
-            node.device.from_row(self._devices[self._places[index]].tolist())
+            *device, node.control_free_s = self._devices[self._places[index]].tolist()
+            node.device.from_row(device)
             node.take_counts()
         if placement.course is not None:
             self._catch_up(node, placement.course, met)
@@ -226,9 +228,8 @@ class Dormant:
         if self.env.stale * 64 > len(self.env._queue):
             # The overtaken timers of nodes that rest now would keep these from going.
             self.env.sweep()
-        if world.live >= world.max_live:
-            # All are busy: there is no use in looking again soon.
-            world.max_live *= 2
+        # Where most are busy there is no use in looking again soon.
+        world.rest_at = max(world.max_live, 2 * world.live)
 
     @staticmethod
     def may_rest(node: Node) -> bool:
@@ -238,7 +239,6 @@ class Dormant:
             and node.state == UP
             and (node.habit is not None or node.armed_s >= _next_page_s(node.env._now))
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
-            and node.control_free_s <= node.env._now
             and node.device.resting
             and (node.habit is None or _may_rest_long(node))
             and node.quiet
@@ -250,7 +250,7 @@ class Dormant:
         if not self._met[index]:
             self._met[index] = True
             self._places[index] = self._new_row()
-        self._devices[self._places[index]] = node.device.to_row()
+        self._devices[self._places[index]] = [*node.device.to_row(), node.control_free_s]
         cell = node.cell
         if cell is not None:
             self._requests[index] = cell.requests
@@ -279,7 +279,7 @@ class Dormant:
         rows = self._devices
         if self._rested == len(rows):
             more = min(max(len(rows) // 4, 64), self.population.count - len(rows))
-            self._devices = np.concatenate([rows, np.zeros((more, ROW_LENGTH))])
+            self._devices = np.concatenate([rows, np.zeros((more, ROW_LENGTH + 1))])
         self._rested += 1
         return self._rested - 1
 

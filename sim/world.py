@@ -88,9 +88,9 @@ class World:
         self.zones = {region: zone for zone, region in enumerate(regions)}
         self.delays_s = [[deployment.delay_s(a, b) for b in regions] for a in regions]
         self.populations = {population.name: Dormant(self, population) for population in deployment.populations}
-        #: Nodes of populations that are awake.
+        #: Nodes of populations that are awake, how many are to be so at most, and at how many idle ones are looked for.
         self.live = 0
-        self.max_live = deployment.max_live
+        self.max_live = self.rest_at = deployment.max_live
         #: The closed set of message types, each with the names of its fields that carry arrays.
         self.kinds = {kind: payload_fields(kind) for kind in (*SYSTEM_MESSAGES, *deployment.messages)}
         self.codec = Codec([*SYSTEM_MESSAGES, *deployment.messages], max_frame_bytes=deployment.max_frame_bytes)

@@ -41,8 +41,6 @@ from core.scenario.schema import Scenario, Station
 
 #: Groups of more devices are populations in the simulator: their devices are made when they are met.
 LARGEST_GROUP: Final = 10_000
-#: Devices of populations that are held awake at once: some kilobytes each, and few are busy.
-AWAKE: Final = 4096
 #: What is expected of own parts.
 _MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
 _ALGORITHM: Final = (
@@ -118,7 +116,6 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
     deployment = Deployment(
         placements=tuple(placements),
         populations=tuple(populations),
-        max_live=AWAKE,
         main=COORDINATOR,
         messages=MESSAGES,
         seed=scenario.seed,
