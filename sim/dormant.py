@@ -256,6 +256,7 @@ class Dormant:
             self._requests[index] = cell.requests
             if cell.actor.State is not None:
                 self._keep(index, cell.actor.state)
+            cell.release()
         wake_s = node.armed_s
         if node.armed_s < inf:
             node.generation += 1
