@@ -261,7 +261,9 @@ def profile(scenario: str, out: Path | None, at_once: int, seed: int | None, set
 @click.option(
     "--own-devices", is_flag=True, help="Keep the scenario's devices, instead of this machine as each of them."
 )
-@click.option("--transfers", "transfers_file", type=_DIRECTORY, metavar="FILE", help="Use transfers measured before.")
+@click.option(
+    "--transfers", "transfers_file", type=_DIRECTORY, metavar="FILE", help="Use transfers that were measured before."
+)
 @click.option(
     "--only",
     type=click.Choice(["scenario", "transfers"]),

@@ -51,13 +51,24 @@ def fit(simulated_s: Callable[[Transport], Sequence[float]], measured_s: Sequenc
     return best
 
 
+def network_keys(transport: Transport) -> dict[str, object]:
+    """The constants as keys of a scenario's `network`."""
+    return {
+        "transport": transport.control,
+        "transport_constants": {
+            "goodput_share": round(transport.goodput_share, 4),
+            "extra_rtt": f"{transport.extra_rtt_s * 1e3:.3f} ms",
+            "extra": f"{transport.extra_s * 1e3:.3f} ms",
+        },
+    }
+
+
 def scenario_piece(transport: Transport) -> str:
     """The constants as a piece of a scenario."""
-    return (
-        "network:\n"
-        f"  transport: {transport.control}\n"
-        "  transport_constants:\n"
-        f"    goodput_share: {transport.goodput_share:.4f}\n"
-        f"    extra_rtt: {transport.extra_rtt_s * 1e3:.3f} ms\n"
-        f"    extra: {transport.extra_s * 1e3:.3f} ms\n"
-    )
+    lines = ["network:"]
+    for key, value in network_keys(transport).items():
+        if isinstance(value, dict):
+            lines += [f"  {key}:", *(f"    {name}: {number}" for name, number in value.items())]
+        else:
+            lines.append(f"  {key}: {value}")
+    return "\n".join(lines) + "\n"

@@ -144,16 +144,17 @@ def validate_command(
     notes: list[str] = []
     try:
         metrics: tuple[Metric, ...] = ()
-        if "scenario" in parts:
-            here = scenario if own_devices else _as_this_machine(scenario, out, profile_file)
-            metrics = _in_both_worlds(here, out, congestion, notes)
         points: list[Point] = []
         constants = ""
-        if "transfers" in parts:
+        transport: Transport | None = None
+        if "transfers" in parts or transfers_file is not None:
             transfers = _transfers(swept, out, transfers_file, notes)
             points, transport = _calibrated(transfers, scenario.seed, notes)
             constants = scenario_piece(transport)
             write_whole(out / "transport.yaml", constants.encode())
+        if "scenario" in parts:
+            here = scenario if own_devices else _as_this_machine(scenario, out, profile_file)
+            metrics = _in_both_worlds(here, out, congestion, transport, notes)
         validation = Validation(
             scenario.name, metrics, transfer_metrics(points), tuple(points), constants, tuple(notes)
         )
@@ -203,8 +204,11 @@ def _as_this_machine(scenario: Scenario, out: Path, profile_file: Path | None) -
         raise InputWrong(str(error)) from None
 
 
-def _in_both_worlds(scenario: Scenario, out: Path, congestion: str, notes: list[str]) -> tuple[Metric, ...]:
-    from aivsim import runs
+def _in_both_worlds(
+    scenario: Scenario, out: Path, congestion: str, transport: Transport | None, notes: list[str]
+) -> tuple[Metric, ...]:
+    """How far both worlds are apart; the simulator takes the transport that was fitted, if one was."""
+    from aivsim import fitting, runs
     from analysis.study import Study
     from analysis.validation import scenario_metrics
     from core.records.store import write_whole
@@ -212,6 +216,9 @@ def _in_both_worlds(scenario: Scenario, out: Path, congestion: str, notes: list[
 
     data = scenario.resolved()
     data["real"] |= {"emulate_links": True, "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
+    if transport is not None:
+        data["network"] |= fitting.network_keys(transport)
+        notes.append("The scenario was simulated with the constants that were fitted to transfers.")
     here = Scenario.model_validate(data)
     path = out / "scenario.yaml"
     write_whole(path, dumps(here).encode())
