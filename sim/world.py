@@ -225,6 +225,13 @@ class World:
     def leave(self, node: Node) -> None:
         """An actor's life has ended: its peers get to know, and the run ends with the main actor."""
         node.stop(GONE, "gone")
+        if node.name == self.deployment.main:
+            # Nobody gets to know: nothing happens any more.
+            if node.cell is not None:
+                node.cell.kill()
+                self.result = getattr(node.cell.actor, "result", None)
+            self.ended = True
+            raise StopRun
         if node.cell is not None:
             for request in node.cell.open_requests.values():
                 self.tell_gone(request.sender, node, request.correlation)
@@ -232,11 +239,6 @@ class World:
         self.forget_watches(node)
         for watcher in self.watchers_of(node):
             self._tell_last(node, watcher, PeerGone(peer=node.name))
-        if node.name == self.deployment.main:
-            if node.cell is not None:
-                self.result = getattr(node.cell.actor, "result", None)
-            self.ended = True
-            raise StopRun
 
     def actor_failed(self, cell: Cell, error: BaseException) -> None:
         """An exception came out of an actor: the run fails, unless the actor merely lost its device."""
