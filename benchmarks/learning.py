@@ -425,7 +425,8 @@ def point(arguments: argparse.Namespace) -> None:
     """Cost of an update, and peak memory of the process, as JSON."""
     task = make_task(arguments.tasks[0], clients=arguments.clients)
     few = dataclasses.replace(task, sizes=task.sizes[:1000], offsets=task.offsets[:1000])
-    simulate(few, min(arguments.cohort, 100), 2, arguments.threads)  # compiles
+    # Compiles whatever batches come up.
+    simulate(few, arguments.cohort, arguments.rounds, arguments.threads, resting=True)
     result = simulate(task, arguments.cohort, arguments.rounds, arguments.threads, resting=True)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     cost = {"wall_us": result.wall_s / result.updates * 1e6, "cpu_us": result.cpu_s / result.updates * 1e6}
