@@ -17,9 +17,9 @@ same rounds, and ends with a test loss; the losses must agree.
 
 `bars` compares these by wall and by CPU time; useful FLOPs are counted by hand (`FLOPS`). `cohorts` and `populations`
 show what growth costs, each point in a process of its own, from the end of the first round to that of the last, so
-that neither the joining of a population nor compilation counts; `start` is the time to the end of the first round of the quick start,
-compiled before, beside the bare import of JAX. Runs are interleaved and medians compared: on a shared machine only
-ratios within one run mean something.
+that neither the joining of a population nor compilation counts; `start` is the time to the end of the first round of
+the quick start, compiled before, beside the bare import of JAX. Runs are interleaved and medians compared: on a shared
+machine only ratios within one run mean something.
 """
 
 from __future__ import annotations

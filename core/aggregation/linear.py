@@ -67,6 +67,16 @@ def exponent_for(weight_bound: int) -> int:
     return SUM_BITS - RANGE_BITS - (weight_bound - 1).bit_length()
 
 
+def _empty(template: Arrays) -> dict[str, dict[str, jax.Array]]:
+    sums = {_PREFIX + name: jnp.zeros(array.shape, jnp.int64) for name, array in template.items()}
+    zero = jnp.zeros((), jnp.int32)
+    return {"sum": {**sums, "weight": jnp.zeros((), jnp.int64), "accepted": zero, "rejected": zero}}
+
+
+#: Nothing has no unit: one empty sum for all bounds.
+_INIT: Final = Function("exact_mean.init", _empty, (), one_step(_empty))
+
+
 def exact_mean(weight_bound: int) -> Aggregation:
     """The exact weighted mean of float32 updates whose weights add up to at most `weight_bound`."""
     return _mean_at(exponent_for(weight_bound))
@@ -77,11 +87,6 @@ def _mean_at(exponent: int) -> Aggregation:
     """The mean with the unit 2^-exponent; one value for all bounds that share it, and so one compilation."""
     scale = float(2**exponent)
     largest_total = 1 << (SUM_BITS - RANGE_BITS - exponent)
-
-    def init(template: Arrays) -> dict[str, dict[str, jax.Array]]:
-        sums = {_PREFIX + name: jnp.zeros(array.shape, jnp.int64) for name, array in template.items()}
-        zero = jnp.zeros((), jnp.int32)
-        return {"sum": {**sums, "weight": jnp.zeros((), jnp.int64), "accepted": zero, "rejected": zero}}
 
     def accumulate(total: Arrays, update: Arrays, weight: jax.Array) -> dict[str, dict[str, jax.Array]]:
         n = weight.astype(jnp.float32)
@@ -119,7 +124,7 @@ def _mean_at(exponent: int) -> Aggregation:
     hyper = (exponent,)
     return Aggregation(
         name="exact_mean",
-        init=Function("exact_mean.init", init, hyper, one_step(init)),
+        init=_INIT,
         accumulate=Accumulation("exact_mean.accumulate", accumulate, hyper, one_step(accumulate)),
         finish=Function("exact_mean.finish", finish, hyper, one_step(finish)),
     )

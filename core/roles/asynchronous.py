@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from core.actor import Context, DeadlineExceeded, Message, Payload
+from core.actor import Context, DeadlineExceeded, Message
 from core.aggregation import exact_mean
 from core.learning import Algorithm
 from core.records import ParticipationRow
@@ -67,7 +67,7 @@ class AsyncCoordinator(Job):
             self._stand_by(client)
         self.resting = []
         exact = exact_mean(self.buffer)
-        total: Payload = (await ctx.compute(exact.init, self.template))["sum"]
+        total = self.empty
         while tally.accepted < self.buffer:
             await self._fill(ctx, tally)
             try:

@@ -7,7 +7,7 @@ that joins in mid-round waits for the next one.
 
 from __future__ import annotations
 
-from core.actor import Context, DeadlineExceeded, Message, Payload
+from core.actor import Context, DeadlineExceeded, Message
 from core.aggregation import exact_mean
 from core.learning import Algorithm
 from core.records import ParticipationRow
@@ -47,7 +47,7 @@ class Coordinator(Job):
             await self._ask_to_train(ctx, tally, client, number)
         # The bound holds for whoever may take part, so that it does not depend on who arrives.
         exact = exact_mean(max(1, sum(self.algorithm.weight(self.offers[client]) for client in chosen)))
-        total: Payload = (await ctx.compute(exact.init, self.template))["sum"]
+        total = self.empty
         detail = "enough results had come"
         while self.waiting and tally.accepted < plan.max_participants:
             # The deadline is for waiting only: a sum that has begun is never cut short.

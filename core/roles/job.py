@@ -131,6 +131,8 @@ class Job(Actor):
         #: The groups of arrays that the algorithm's server holds.
         self.server: dict[str, Payload] = {}
         self.template = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in algorithm.summed.items()})
+        #: The sum of no update, which every sum begins with.
+        self.empty: Payload = self.template
         #: Rounds whose models the evaluator is at.
         self.evaluations: dict[int, None] = {}
         #: Clients that have not answered yet what they were asked to evaluate: the rounds.
@@ -163,6 +165,7 @@ class Job(Actor):
     async def _begin(self, ctx: Context) -> None:
         key = ctx.random("model").integers(0, 2**32, size=2, dtype="uint32")
         self.server = dict(await ctx.compute(self.algorithm.init, key))
+        self.empty = (await ctx.compute(exact_mean(1).init, self.template))["sum"]
 
     async def _collect(
         self, ctx: Context, exact: Aggregation, total: Payload, result: TrainResult, late: int

@@ -24,6 +24,8 @@ class Roster:
     def __init__(self) -> None:
         self._buckets: list[dict[str, int]] = [{} for _ in range(_BUCKETS)]
         self._count = 0
+        #: How many stand in the buckets up to each, where that is known.
+        self._ends: list[int] | None = None
 
     def _bucket(self, name: str) -> dict[str, int]:
         return self._buckets[zlib.crc32(name.encode()) % _BUCKETS]
@@ -41,6 +43,7 @@ class Roster:
         bucket = self._bucket(name)
         if name not in bucket:
             self._count += 1
+            self._ends = None
         bucket[name] = examples
 
     def __iter__(self) -> Iterator[str]:
@@ -51,13 +54,16 @@ class Roster:
         examples = self._bucket(name).pop(name, None)
         if examples is not None:
             self._count -= 1
+            self._ends = None
         return examples
 
     def draw(self, generator: np.random.Generator, count: int) -> list[str]:
         """So many names, each set of them equally likely; all, if there are no more. In order of the names."""
         if count >= self._count:
             return sorted(self)
-        ends = list(itertools.accumulate(map(len, self._buckets)))
+        if self._ends is None:
+            self._ends = list(itertools.accumulate(map(len, self._buckets)))
+        ends = self._ends
         chosen: list[str] = []
         ordered: dict[int, list[str]] = {}
         for place in generator.choice(self._count, size=count, replace=False).tolist():
