@@ -429,6 +429,7 @@ def _counts(ledger: _Ledger, evaluator: Evaluator | Timing) -> dict[str, int | f
         "jobs_wasted": counts.jobs_wasted,
         "batches": counts.batches,
         "compilations": counts.compilations,
+        "memory_retries": counts.memory_retries,
         "memory_splits": counts.memory_splits,
     }
 

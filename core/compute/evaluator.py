@@ -310,6 +310,7 @@ class Evaluator:
             calls,
             kept,
             sign,
+            sum(unit.node is not None and not unit.node.executed for unit in batch),
         )
         for i, (unit, call) in enumerate(zip(batch, calls, strict=True)):
             node = unit.node
@@ -337,7 +338,8 @@ class Evaluator:
         kept = {TOTAL: [Promise(keep=chain.head.is_wanted("sum"))]}
         parts = [_computed(chain.base), *chain.totals]
         sign = signature("sum", [node.order for node in chain.nodes])
-        step = self._submit(1, lambda note: SumWork(parts, kept, note), [tuple(parts)], kept, sign)
+        jobs = sum(not node.executed for node in chain.nodes)
+        step = self._submit(1, lambda note: SumWork(parts, kept, note), [tuple(parts)], kept, sign, jobs)
         chain.head.values["sum"] = kept[TOTAL][0]
         for node in chain.nodes:
             self._count_job(node, step)
@@ -352,8 +354,12 @@ class Evaluator:
         calls: Sequence[tuple[Any, ...]],
         kept: Kept,
         sign: bytes,
+        jobs: int,
     ) -> Step:
-        """Have work done after the steps that it takes something from, unless the checkpoint has its results."""
+        """Have work done after the steps that it takes something from, unless the checkpoint has its results.
+
+        `jobs`: how many it is the first to compute.
+        """
         if self._checkpoint is not None:
             number = self._executor.next_number
             found = self._checkpoint.restored(number, sign, list(kept))
@@ -375,16 +381,22 @@ class Evaluator:
             for promises in kept.values():
                 for promise in promises:
                     promise.step = made
-            return make(lambda: self._note(made.number, sign, kept))
+            return make(lambda: self._note(made.number, sign, jobs, kept, calls))
 
         return self._executor.submit(parts, own, list(after.values()))
 
-    def _note(self, number: int, sign: bytes, kept: Kept) -> None:
+    def _note(
+        self, number: int, sign: bytes, jobs: int, kept: Kept, calls: Sequence[tuple[Any, ...]]
+    ) -> None:
         """A step has ended, in whichever thread: its results are there, and on disk."""
         if self._checkpoint is not None:
             results = {group: [arrays_of(promise) for promise in promises] for group, promises in kept.items()}
             with self._noting:
-                self._checkpoint.note(number, sign, results)
+                noted = self._checkpoint.note(number, sign, jobs, results)
+            if not noted:
+                # It will be computed again.
+                for argument in (argument for call in calls for argument in call if type(argument) is Promise):
+                    self._keep(argument)
             for group, promises in kept.items():
                 self._attach(self._checkpoint.file_of(number, group), promises)
         for promises in kept.values():
