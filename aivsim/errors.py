@@ -22,3 +22,11 @@ class Failed(click.ClickException):
     """The command began and did not succeed."""
 
     exit_code = RUN_FAILED
+
+
+class CannotBegin(Exception):
+    """The run has not begun: the directory, the data or something else that was asked for cannot be had."""
+
+
+class RunFailed(Exception):
+    """The run began and did not end well; its directory holds what was recorded."""

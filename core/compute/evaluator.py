@@ -385,9 +385,7 @@ class Evaluator:
 
         return self._executor.submit(parts, own, list(after.values()))
 
-    def _note(
-        self, number: int, sign: bytes, jobs: int, kept: Kept, calls: Sequence[tuple[Any, ...]]
-    ) -> None:
+    def _note(self, number: int, sign: bytes, jobs: int, kept: Kept, calls: Sequence[tuple[Any, ...]]) -> None:
         """A step has ended, in whichever thread: its results are there, and on disk."""
         if self._checkpoint is not None:
             results = {group: [arrays_of(promise) for promise in promises] for group, promises in kept.items()}
