@@ -569,28 +569,45 @@ def test_what_goes_wrong_in_a_thread_is_raised_where_somebody_waits() -> None:
         evaluator.finish()
 
 
-def test_a_call_without_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layout", "most", "splits"), [("scan", 3, 2), ("scan/vmap:2", 4, 2), ("scan/vmap:2", 2, 3)])
+def test_a_call_without_memory_is_halved_until_it_fits(
+    layout: str, most: int, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten calls in one program of 64, where only programs of at most so many have room; a real want of memory has
+    `test_compute_memory`."""
     from core.compute import batch
 
     whole = batch.Compiled.__call__
 
-    def small(self: Any, count: Any, *arguments: Any) -> Any:
-        if count > 3:
+    def small(self: Any, *arguments: Any) -> Any:
+        if self.capacity > most:
             raise MemoryError
-        return whole(self, count, *arguments)
+        return whole(self, *arguments)
 
-    expected = [value["x"] for value in _scaled(Evaluator())]
+    expected = [value["x"] for value in _scaled(Evaluator(layout=layout))]
     monkeypatch.setattr(batch.Compiled, "__call__", small)
-    evaluator = Evaluator()
+    evaluator = Evaluator(layout=layout)
     assert [value["x"] for value in _scaled(evaluator)] == expected
-    assert evaluator.counts.memory_splits == 3
+    assert evaluator.counts.memory_splits == splits
+    assert evaluator.counts.memory_retries == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "what"),
+    [
+        ("scan", r"one call of evaluator_test\.scale: no memory"),
+        ("vmap:4", r"4 calls of evaluator_test\.scale side by side \(layout vmap:4\)"),
+    ],
+)
+def test_a_call_that_never_has_memory_is_a_failure(layout: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.compute import batch
 
     def none(self: Any, *arguments: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr(batch.Compiled, "__call__", none)
-    with pytest.raises(NumericsFailed, match=r"one call of evaluator_test\.scale"):
-        _scaled(Evaluator())
+    with pytest.raises(NumericsFailed, match=what):
+        _scaled(Evaluator(layout=layout))
 
 
 def _scaled(evaluator: Evaluator) -> list[Any]:
