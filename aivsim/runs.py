@@ -168,7 +168,7 @@ def simulate(
     _record_shards(ledger, built)
     world = SimulatedWorld(built.deployment, ledger.writer, evaluator, observe)
     journal = contextlib.nullcontext() if checkpoint is None else contextlib.closing(checkpoint)
-    with journal, _closing(evaluator, shown), ending(ledger, lambda: world.env.now):
+    with journal, ending(ledger, lambda: world.env.now), _closing(evaluator, shown):
         ledger.phase("set-up")
         shown.phase("simulating")
         world.run()
@@ -196,7 +196,7 @@ def simulate(
 
 @contextlib.contextmanager
 def _closing(evaluator: Evaluator | Timing, shown: Display) -> Iterator[None]:
-    """Close an evaluator in the end, which waits for what its threads are at."""
+    """Close an evaluator in the end, which waits for what its threads are at; what is recorded waits for no more."""
     try:
         yield
     except KeyboardInterrupt:

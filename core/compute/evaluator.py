@@ -65,6 +65,7 @@ class Evaluator:
         self._lasting: list[object] = []
         #: The last step of each of the last rounds of computing: the simulator is not more than one ahead.
         self._last_steps: list[Step] = []
+        self._is_closed = False
         self._order = 0
         #: Jobs that devices are at: what they were given, or their results if a look ahead has added them.
         self._begun: dict[int, tuple[Function, Sequence[Any]] | dict[str, Deferred]] = {}
@@ -144,11 +145,13 @@ class Evaluator:
     # -- looking
 
     def resolved(self, payload: Payload) -> ArrayDict | None:
-        """The arrays if they are computed or being computed already; no look."""
+        """The arrays if they are computed or being computed already; no look. After `close`: if they are there."""
         if isinstance(payload, ArrayDict):
             return payload
         promise = _deferred(payload).node.values.get(_deferred(payload).group)
-        return None if promise is None else self._kept(promise)
+        if promise is None or (self._is_closed and promise.step is not None):
+            return None
+        return self._kept(promise)
 
     def _kept(self, promise: Promise) -> ArrayDict:
         """The arrays of a promise, once they are there."""
@@ -225,6 +228,7 @@ class Evaluator:
 
     def close(self) -> None:
         """Let the threads end after what they are at; what is not computed then never is."""
+        self._is_closed = True
         self._executor.stop()
 
     def _mark_useful(self, node: Node) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -616,6 +618,30 @@ def _scaled(evaluator: Evaluator) -> list[Any]:
         evaluator.want(out)
     evaluator.finish()
     return [evaluator.value(out) for out in outs]
+
+
+def test_records_of_a_closed_evaluator_do_not_wait_for_what_its_threads_are_at() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(a: ArrayDict) -> dict[str, ArrayDict]:
+        begun.set()
+        assert go_on.wait(60)
+        return {"out": a}
+
+    function = HostFunction("evaluator_test.slow", slow, (), lambda a: Work(1, 1, 1), lambda a: {"out": a.spec})
+    evaluator = Evaluator(threads=1, max_pending=2)
+    outs = [evaluator.submit(function, (payload(k),))["out"] for k in range(3)]
+    for out in outs:
+        evaluator.want(out)
+    assert begun.wait(60)
+    closing = threading.Thread(target=evaluator.close)
+    closing.start()
+    while not evaluator._is_closed:
+        time.sleep(0.001)
+    assert evaluator.resolved(outs[0]) is None
+    go_on.set()
+    closing.join()
+    assert evaluator.resolved(outs[0]) == payload(0)
 
 
 def test_a_look_ahead_takes_the_jobs_under_way_along() -> None:
