@@ -132,14 +132,16 @@ class _Room:
     def shared(self) -> Iterator[None]:
         """Others may be in it too."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._taken)
+            while self._taken:
+                self._changed.wait()
             self._inside += 1
         try:
             yield
         finally:
             with self._changed:
                 self._inside -= 1
-                self._changed.notify_all()
+                if self._taken:
+                    self._changed.notify_all()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

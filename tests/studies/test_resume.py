@@ -33,9 +33,8 @@ devices:
 numerics: {threads: %(threads)d, max_pending: 40}
 """
 ALGORITHMS = ("fedavg", "scaffold", "fedbuff")
-#: Kill points of each algorithm, and those that every run of the tests looks at.
+#: Kill points of each algorithm.
 KILLS = 10
-FEW_KILLS = 4
 
 
 def written(tmp_path: Path, algorithm: str, rounds: int, threads: int = 2) -> Path:
@@ -111,23 +110,20 @@ class Camera:
         return copy
 
 
-@pytest.mark.parametrize(
-    ("kills", "rounds"), [(FEW_KILLS, 5), pytest.param(KILLS, 12, marks=pytest.mark.slow)], ids=["few", "many"]
-)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_from_wherever_it_was_killed_a_run_computes_only_what_was_not_on_the_disk(
-    tmp_path: Path, algorithm: str, kills: int, rounds: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario = written(tmp_path, algorithm, rounds, threads=0)
+    scenario = written(tmp_path, algorithm, rounds=12, threads=0)
     with monkeypatch.context() as patch:
         counting = Camera(patch, tmp_path / "counted", {})
         run(scenario, out=tmp_path / "counted", report=False)
     draw = random.Random(5)
-    points = draw.sample(range(1, counting.entries + 1), kills)
+    points = draw.sample(range(1, counting.entries + 1), KILLS)
     with monkeypatch.context() as patch:
         camera = Camera(patch, tmp_path / "whole", {point: draw.random() < 0.5 for point in points})
         run(scenario, out=tmp_path / "whole", report=False)
-    assert len(camera.taken) == kills
+    assert len(camera.taken) == KILLS
     restored = 0
     for broken in camera.taken:
         on_disk = jobs_on_disk(broken)
