@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and the errors that the command line shows as plain text."""
+"""How commands and runs end: exit codes, and the errors that the command line shows as plain text."""
 
 from __future__ import annotations
 

@@ -55,17 +55,20 @@ def changes(scenario: Scenario, before: Mapping[str, str], now: Mapping[str, str
     for key in sorted({*before, *now}):
         was, is_ = before.get(key, "none"), now.get(key, "none")
         if was != is_:
-            what = "the code of aivsim itself" if key == OUR_CODE else f"{key} ({_value(scenario, key)})"
+            what = "the code of aivsim itself" if key == OUR_CODE else f"{key}{_value(scenario, key)}"
             lines.append(f"{what}: SHA-256 was {was[:12]}, is {is_[:12]}")
     return lines
 
 
-def _value(scenario: Scenario, key: str) -> Any:
-    """What a scenario has at a key."""
+def _value(scenario: Scenario, key: str) -> str:
+    """What a scenario has at a key, in brackets; nothing for a key that it does not have."""
     value: Any = scenario.resolved()
     for part in key.split("."):
-        value = value[int(part) if isinstance(value, list) else part]
-    return value
+        try:
+            value = value[int(part) if isinstance(value, list) else part]
+        except (LookupError, TypeError, ValueError):
+            return ""
+    return f" ({value})"
 
 
 def _files(scenario: Scenario) -> Iterator[tuple[str, Path]]:

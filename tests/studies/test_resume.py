@@ -337,8 +337,11 @@ def test_a_run_whose_parts_are_as_they_were_is_taken_up_and_one_of_another_aivsi
     shutil.copytree(own / "run", broken)
     text = (broken / "manifest.json").read_text(encoding="utf-8")
     ours = manifest(broken)["inputs_sha256"]["aivsim"]
-    (broken / "manifest.json").write_text(text.replace(ours, "0" * 64), encoding="utf-8")
-    assert f"the code of aivsim itself: SHA-256 was 000000000000, is {ours[:12]}" in refused("--resume", str(broken))
+    other = text.replace(f'"{ours}"', f'"{"0" * 64}", "no.such.key": "1"')
+    (broken / "manifest.json").write_text(other, encoding="utf-8")
+    said = refused("--resume", str(broken))
+    assert f"the code of aivsim itself: SHA-256 was 000000000000, is {ours[:12]}" in said
+    assert "no.such.key: SHA-256 was 1, is none" in said
     (broken / "manifest.json").write_text(text, encoding="utf-8")
     on_disk = sum(jobs_on_disk(broken))
     whole = own / "whole"
