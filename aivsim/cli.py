@@ -135,8 +135,7 @@ def tune(scenario: str, repeats: int, seed: int | None, settings: tuple[str, ...
     from aivsim.scenarios import loaded
 
     found = loaded(scenario, settings, seed)
-    from aivsim.errors import InputWrong
-    from aivsim.runs import CannotBegin
+    from aivsim.errors import CannotBegin, InputWrong
     from aivsim.tune import tune_command
 
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from aivsim.errors import Failed, InputWrong
+from aivsim.errors import CannotBegin, Failed, InputWrong, RunFailed
 
 
 def run_command(
@@ -24,7 +24,8 @@ def run_command(
     report: bool,
 ) -> None:
     """Run a scenario and print what came out. Raises `InputWrong` and `Failed`."""
-    from aivsim.runs import CannotBegin, RunFailed, resume, run
+    from aivsim.resuming import resume
+    from aivsim.runs import run
     from aivsim.scenarios import explained
     from analysis.summary import summary
     from core.records import RecordsError
@@ -67,7 +68,7 @@ def merge_command(
     scenario: str, out: Path, records: Sequence[Path], *, seed: int | None, settings: Sequence[str]
 ) -> None:
     """Make one run of the records of several nodes, and write its report. Raises `InputWrong` and `Failed`."""
-    from aivsim.runs import CannotBegin, merge_nodes
+    from aivsim.runs import merge_nodes
     from aivsim.scenarios import loaded
     from analysis.report import write_report
     from analysis.summary import summary

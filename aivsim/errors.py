@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and the errors that the command line shows as plain text."""
+"""How commands and runs end: exit codes, and the errors that the command line shows as plain text."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ class Failed(click.ClickException):
     """The command began and did not succeed."""
 
     exit_code = RUN_FAILED
+
+
+class CannotBegin(Exception):
+    """The run has not begun: the directory, the data or something else that was asked for cannot be had."""
+
+
+class RunFailed(Exception):
+    """The run began and did not end well; its directory holds what was recorded."""

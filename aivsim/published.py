@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import numpy as np
 
-from aivsim.errors import Failed, InputWrong
+from aivsim.errors import CannotBegin, Failed, InputWrong, RunFailed
 from aivsim.setups import SET_UPS, Figure, Learned, SetUp, Variant
 from core.records import RecordsError, read_manifest
 from core.scenario import Scenario, ScenarioError, dumps
@@ -78,8 +78,6 @@ def write_published(
 
 def measured(setup: SetUp, variant: Variant, data: Path, runs: Path, stopped: bool = False) -> list[Learned]:
     """What a run for each seed has learned. Raises `InputWrong` and `Failed`."""
-    from aivsim.runs import CannotBegin, RunFailed
-
     try:
         runs.mkdir(parents=True, exist_ok=True)
         return [_learned(setup, variant, seed, data, runs, stopped) for seed in setup.seeds]
@@ -90,7 +88,8 @@ def measured(setup: SetUp, variant: Variant, data: Path, runs: Path, stopped: bo
 
 
 def _learned(setup: SetUp, variant: Variant, seed: int, data: Path, runs: Path, stopped: bool) -> Learned:
-    from aivsim.runs import resume, run
+    from aivsim.resuming import resume
+    from aivsim.runs import run
     from analysis.tables import Run
 
     wanted = setup.scenario(variant, setup.prepared(data, runs, seed), seed)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from aivsim.runs import CannotBegin, cache_directory
+from aivsim.errors import CannotBegin
+from aivsim.runs import cache_directory
 from core.records.store import write_whole
 
 if TYPE_CHECKING:

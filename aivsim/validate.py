@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from aivsim.errors import Failed, InputWrong
+from aivsim.errors import CannotBegin, Failed, InputWrong, RunFailed
 
 if TYPE_CHECKING:
     from aivsim.profile import MachineProfile
@@ -227,9 +227,9 @@ def _in_both_worlds(
         click.echo(f"{here.name}, {'simulated' if world == 'sim' else 'on sockets over emulated links'}", err=True)
         try:
             found = runs.run(path, world=world, out=out / world, quiet=False)
-        except runs.CannotBegin as error:
+        except CannotBegin as error:
             raise InputWrong(str(error)) from None
-        except runs.RunFailed as error:
+        except RunFailed as error:
             raise Failed(str(error)) from None
         studies.append(Study(found))
     same = studies[0].manifest.model_sha256 == studies[1].manifest.model_sha256

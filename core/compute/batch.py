@@ -1,14 +1,18 @@
 """Runs equal calls through their program: stacks what differs, passes once what is shared, in chunks.
 
 Unequal calls of a batch are dealt to its parts longest first, in blocks of the layout's width, so that what runs side
-by side has nearly the same number of steps. When the memory does not suffice for a chunk, it is halved; one call that
-does not fit is a failure.
+by side has nearly the same number of steps. A chunk that finds no memory is repeated while no other runs, then halved,
+with a program for half as many calls; a single one (or the calls that a layout has side by side) that does not fit is a
+failure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +21,7 @@ import numpy.typing as npt
 from core.compute.counts import Counts
 from core.compute.executor import NumericsFailed, Promise, arrays_of
 from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
-from core.compute.layout import MAX_CAPACITY, Compiled, Fold, Plan, compiled
+from core.compute.layout import MAX_CAPACITY, Compiled, Fold, Plan, compiled, shape_of
 from core.wire import ArrayDict
 
 #: The arguments of one call, every payload computed.
@@ -111,9 +115,57 @@ def _store(outputs: Any, n: int, capacity: int) -> Results:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or this machine had no memory left."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-    )
+    # JAX raises XLA's status as a `JaxRuntimeError` or, at a program's first call, as a `ValueError`.
+    exhausted = isinstance(error, jax.errors.JaxRuntimeError | ValueError) and "RESOURCE_EXHAUSTED" in str(error)
+    return exhausted or isinstance(error, MemoryError)
+
+
+class _Room:
+    """The memory of the process: calls of programs share it, but for those that need all of it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._taken = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Others may be in it too."""
+        with self._changed:
+            while self._taken:
+                self._changed.wait()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                if self._taken:
+                    self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else is in it. Not to be asked for by who is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken)
+            self._taken = True
+            self._changed.wait_for(lambda: not self._inside)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+
+_ROOM: Final = _Room()
+
+
+class Shortages(NamedTuple):
+    """What want of memory made of some calls: chunks repeated while no other ran, and chunks halved."""
+
+    retries: int
+    splits: int
 
 
 class _Run:
@@ -127,44 +179,77 @@ class _Run:
         self.shared = _shared(plan, calls[0])
         self.total: Any = None
         self.results: Results = []
+        self.retries = 0
         self.splits = 0
         if plan.fold is not None:
             self.total = {name: np.zeros(s.shape, s.dtype) for name, s in plan.fold.total.spec.items()}
 
     def chunk(self, begin: int, end: int) -> None:
+        """Add what the calls from `begin` to `end` give."""
+        with _ROOM.shared():
+            shortage = self._attempt(begin, end)
+        if shortage:
+            self.retries += 1
+            with _ROOM.alone():
+                self._fit(begin, end)
+
+    def _fit(self, begin: int, end: int) -> None:
+        """The same, in halves as far as there is no room. What comes after them finds no more, and is as small."""
+        width = shape_of(self.plan.layout).width
+        while begin < end:
+            stop = min(end, begin + self.program.capacity)
+            shortage = self._attempt(begin, stop)
+            if not shortage:
+                begin = stop
+                continue
+            groups = -(-(stop - begin) // width)
+            if groups == 1 and self.program.capacity == width:
+                what = f"one call of {self.plan.function.name}"
+                if width > 1:
+                    what = f"{width} calls of {self.plan.function.name} side by side (layout {self.plan.layout})"
+                raise NumericsFailed(f"the memory does not suffice for {what}: {shortage}")
+            self.splits += 1
+            self.program = compiled(dataclasses.replace(self.plan, most=-(-groups // 2) * width))
+
+    def _attempt(self, begin: int, end: int) -> str:
+        """Add what the calls give, or say what had no room; nothing of the attempt is left then."""
+        try:
+            self._call(begin, end)
+        except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return str(error) or "no memory"
+        return ""
+
+    def _call(self, begin: int, end: int) -> None:
         capacity = self.program.capacity
         weights = None
         if self.plan.fold is not None:
             weights = np.zeros(capacity, np.int32)
             weights[: end - begin] = self.weights[begin:end]
-        try:
-            each = _columns(self.plan, self.calls[begin:end], capacity)
-            total, outputs = self.program(np.int32(end - begin), self.shared, each, weights, self.total)
-            results = _store(outputs, end - begin, capacity)
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if end - begin == 1:
-                name = self.plan.function.name
-                raise NumericsFailed(f"the memory does not suffice for one call of {name}: {error}") from error
-            self.splits += 1
-            middle = (begin + end) // 2
-            self.chunk(begin, middle)
-            self.chunk(middle, end)
-        else:
-            self.total = total
-            self.results += results
+        each = _columns(self.plan, self.calls[begin:end], capacity)
+        total, outputs = self.program(np.int32(end - begin), self.shared, each, weights, self.total)
+        self.results += _store(outputs, end - begin, capacity)
+        self.total = total
 
 
-def run_calls(plan: Plan, calls: Sequence[Call], weights: Sequence[int] = ()) -> tuple[Outcome, int]:
-    """Compute calls of one plan; also how often a chunk was halved for want of memory. Raises `NumericsFailed`."""
-    run = _Run(plan, calls, weights)
-    chunks = -(-len(calls) // run.program.capacity)
-    size = -(-len(calls) // chunks)
-    for begin in range(0, len(calls), size):
-        run.chunk(begin, min(begin + size, len(calls)))
+def run_calls(plan: Plan, calls: Sequence[Call], weights: Sequence[int] = ()) -> tuple[Outcome, Shortages]:
+    """Compute calls of one plan; also what want of memory made of them. Raises `NumericsFailed`."""
+    try:
+        run = _Run(plan, calls, weights)
+    except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise NumericsFailed(f"the memory does not suffice for what {plan.function.name} is given: {error}") from error
+    begin = 0
+    while begin < len(calls):
+        left = len(calls) - begin
+        chunks = -(-left // run.program.capacity)
+        end = begin + -(-left // chunks)
+        run.chunk(begin, end)
+        begin = end
     total = None if run.total is None else {name: np.asarray(array) for name, array in run.total.items()}
-    return Outcome(run.results, total), run.splits
+    return Outcome(run.results, total), Shortages(run.retries, run.splits)
 
 
 def device_calls(plan: Plan, dealt: Sequence[Sequence[int]]) -> int:
@@ -214,7 +299,7 @@ class BatchWork:
         self.counts = counts
         self.note = note
         self.totals: list[dict[str, npt.NDArray[Any]] | None] = [None] * len(dealt)
-        self.splits = [0] * len(dealt)
+        self.shortages = [Shortages(0, 0)] * len(dealt)
 
     def part(self, number: int) -> None:
         mine = self.dealt[number]
@@ -224,13 +309,14 @@ class BatchWork:
             results = run_host(self.function, self.kinds, calls)
         else:
             weights = [self.weights[i] for i in mine] if self.weights else ()
-            (results, self.totals[number]), self.splits[number] = run_calls(self.plan, calls, weights)
+            (results, self.totals[number]), self.shortages[number] = run_calls(self.plan, calls, weights)
         for i, groups in zip(mine, results, strict=True):
             for group, arrays in groups.items():
                 self.kept[group][i].value = arrays
 
     def end(self) -> None:
-        self.counts.memory_splits += sum(self.splits)
+        self.counts.memory_retries += sum(found.retries for found in self.shortages)
+        self.counts.memory_splits += sum(found.splits for found in self.shortages)
         if TOTAL in self.kept:
             self.kept[TOTAL][0].value = _added([total for total in self.totals if total is not None])
         self.note()

@@ -4,7 +4,8 @@ A run resumes by replaying its events: control flow sees looked-at values only, 
 with the same numbers. A step that is noted here has its results read instead of computed; one that was not finished is
 computed whole. `journal` is a log of finished steps; each entry appears whole or is cut off when it is read again
 (length and CRC-32). Small results stand in the entry, large ones in files of their own, which go when nobody can ask
-for them any more; what was looked at or recorded is kept, since the replay asks for it again.
+for them any more; what was looked at or recorded is kept, since the replay asks for it again. A step with a result
+beyond `MAX_GROUP_BYTES` is not noted: it is computed again, of arguments that are kept for it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ _JOURNAL: Final = "journal"
 _PREFIX: Final = struct.Struct("<II")
 #: Larger groups get files of their own, bytes.
 INLINE_BYTES: Final = 1 << 16
-#: Largest entry or file that is read, bytes.
-_MAX_BYTES: Final = 1 << 31
+#: Largest group that is written and read, bytes; MessagePack would take twice as much.
+MAX_GROUP_BYTES: Final = 1 << 31
+#: What a file has beside its arrays at most: their names, types and shapes, bytes.
+_HEADER_BYTES: Final = 1 << 20
 
 
 class CheckpointError(Exception):
@@ -50,6 +53,8 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
     step: int
     signature: bytes
+    #: Jobs that the step was the first to compute.
+    jobs: int
     #: The groups that stand here; the others have files, as long as somebody may ask for them.
     groups: dict[str, list[_Array]]
 
@@ -143,8 +148,8 @@ class Checkpoint:
             path = self._group_path(step, group)
             if packed is None and path.is_file():
                 self._files.add(path)
-                if path.stat().st_size > _MAX_BYTES:
-                    raise CheckpointError(f"{path} is larger than {_MAX_BYTES} bytes")
+                if path.stat().st_size > MAX_GROUP_BYTES + _HEADER_BYTES:
+                    raise CheckpointError(f"{path} is larger than any group of results that a run writes")
                 try:
                     packed = _GROUP.decode(path.read_bytes())
                 except msgspec.MsgspecError as error:
@@ -157,23 +162,27 @@ class Checkpoint:
         path = self._group_path(step, group)
         return path if path in self._files else None
 
-    def note(self, step: int, sign: bytes, groups: Mapping[str, Group]) -> None:
-        """A step is finished; one thread at a time may say so."""
+    def note(self, step: int, sign: bytes, jobs: int, groups: Mapping[str, Group]) -> bool:
+        """A step is finished; one thread at a time may say so. False if a group is too large to be kept."""
+        sizes = {group: sum(arrays.nbytes for arrays in results) for group, results in groups.items()}
+        if max(sizes.values(), default=0) > MAX_GROUP_BYTES:
+            return False
         inline: dict[str, list[_Array]] = {}
         for group, results in groups.items():
             packed = _packed(results)
-            if sum(len(array.data) for array in packed) <= INLINE_BYTES:
+            if sizes[group] <= INLINE_BYTES:
                 inline[group] = packed
             else:
                 path = self._group_path(step, group)
                 write_whole(path, msgspec.msgpack.encode(packed))
                 self._files.add(path)
-        body = msgspec.msgpack.encode(_Entry(step, sign, inline))
+        body = msgspec.msgpack.encode(_Entry(step, sign, jobs, inline))
         self._append(_PREFIX.pack(len(body), zlib.crc32(body)) + body)
         while self._dead:
             path = self._dead.popleft()
             self._files.discard(path)
             path.unlink(missing_ok=True)
+        return True
 
     def _append(self, entry: bytes) -> None:
         """Write an entry; one that a full disk cuts off is no entry when the journal is read again."""

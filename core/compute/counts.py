@@ -24,7 +24,8 @@ class Counts:
     them, nobody looked and nothing was recorded.
     `jobs_recomputed`: executed again, because a result that had gone into a fused sum unstored was asked for later.
     `batches`: groups of equal jobs computed together; `device_calls`: calls of programs they took (a batch beyond a
-    program's capacity takes several). `memory_splits`: halvings of a call for want of memory.
+    program's capacity takes several). For want of memory: `memory_retries`, calls repeated while no other ran, and
+    `memory_splits`, halvings of a call that found none even then.
     `compilations`: distinct programs. `looks`: calls of `value` on what is deferred.
     """
 
@@ -35,6 +36,7 @@ class Counts:
     jobs_recomputed: int = 0
     batches: int = 0
     device_calls: int = 0
+    memory_retries: int = 0
     memory_splits: int = 0
     compilations: int = 0
     looks: int = 0

@@ -65,6 +65,7 @@ class Evaluator:
         self._lasting: list[object] = []
         #: The last step of each of the last rounds of computing: the simulator is not more than one ahead.
         self._last_steps: list[Step] = []
+        self._is_closed = False
         self._order = 0
         #: Jobs that devices are at: what they were given, or their results if a look ahead has added them.
         self._begun: dict[int, tuple[Function, Sequence[Any]] | dict[str, Deferred]] = {}
@@ -144,11 +145,13 @@ class Evaluator:
     # -- looking
 
     def resolved(self, payload: Payload) -> ArrayDict | None:
-        """The arrays if they are computed or being computed already; no look."""
+        """The arrays if they are computed or being computed already; no look. After `close`: if they are there."""
         if isinstance(payload, ArrayDict):
             return payload
         promise = _deferred(payload).node.values.get(_deferred(payload).group)
-        return None if promise is None else self._kept(promise)
+        if promise is None or (self._is_closed and promise.step is not None):
+            return None
+        return self._kept(promise)
 
     def _kept(self, promise: Promise) -> ArrayDict:
         """The arrays of a promise, once they are there."""
@@ -225,6 +228,7 @@ class Evaluator:
 
     def close(self) -> None:
         """Let the threads end after what they are at; what is not computed then never is."""
+        self._is_closed = True
         self._executor.stop()
 
     def _mark_useful(self, node: Node) -> None:
@@ -310,6 +314,7 @@ class Evaluator:
             calls,
             kept,
             sign,
+            sum(unit.node is not None and not unit.node.executed for unit in batch),
         )
         for i, (unit, call) in enumerate(zip(batch, calls, strict=True)):
             node = unit.node
@@ -337,7 +342,8 @@ class Evaluator:
         kept = {TOTAL: [Promise(keep=chain.head.is_wanted("sum"))]}
         parts = [_computed(chain.base), *chain.totals]
         sign = signature("sum", [node.order for node in chain.nodes])
-        step = self._submit(1, lambda note: SumWork(parts, kept, note), [tuple(parts)], kept, sign)
+        jobs = sum(not node.executed for node in chain.nodes)
+        step = self._submit(1, lambda note: SumWork(parts, kept, note), [tuple(parts)], kept, sign, jobs)
         chain.head.values["sum"] = kept[TOTAL][0]
         for node in chain.nodes:
             self._count_job(node, step)
@@ -352,8 +358,12 @@ class Evaluator:
         calls: Sequence[tuple[Any, ...]],
         kept: Kept,
         sign: bytes,
+        jobs: int,
     ) -> Step:
-        """Have work done after the steps that it takes something from, unless the checkpoint has its results."""
+        """Have work done after the steps that it takes something from, unless the checkpoint has its results.
+
+        `jobs`: how many it is the first to compute.
+        """
         if self._checkpoint is not None:
             number = self._executor.next_number
             found = self._checkpoint.restored(number, sign, list(kept))
@@ -375,16 +385,20 @@ class Evaluator:
             for promises in kept.values():
                 for promise in promises:
                     promise.step = made
-            return make(lambda: self._note(made.number, sign, kept))
+            return make(lambda: self._note(made.number, sign, jobs, kept, calls))
 
         return self._executor.submit(parts, own, list(after.values()))
 
-    def _note(self, number: int, sign: bytes, kept: Kept) -> None:
+    def _note(self, number: int, sign: bytes, jobs: int, kept: Kept, calls: Sequence[tuple[Any, ...]]) -> None:
         """A step has ended, in whichever thread: its results are there, and on disk."""
         if self._checkpoint is not None:
             results = {group: [arrays_of(promise) for promise in promises] for group, promises in kept.items()}
             with self._noting:
-                self._checkpoint.note(number, sign, results)
+                noted = self._checkpoint.note(number, sign, jobs, results)
+            if not noted:
+                # It will be computed again.
+                for argument in (argument for call in calls for argument in call if type(argument) is Promise):
+                    self._keep(argument)
             for group, promises in kept.items():
                 self._attach(self._checkpoint.file_of(number, group), promises)
         for promises in kept.values():

@@ -59,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     surrogate: LearningCurves | None = None
     #: Versions of Python and of the packages that the numbers depend on.
     versions: dict[str, str] = {}
+    #: SHA-256 of what else they rest on, by the scenario's key: data as loaded, own parts, files; `aivsim`: our code.
+    inputs_sha256: dict[str, str] = {}
     #: Processor, cores, memory, system.
     host: dict[str, str | int | float] = {}
     #: Whatever was counted: messages, bytes, jobs, batches, …

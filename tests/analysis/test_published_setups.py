@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
-from aivsim import published, runs, setups
+from aivsim import published, resuming, runs, setups
 from aivsim.cli import cli
 from aivsim.errors import InputWrong
 from aivsim.setups import SET_UPS, Figure, Learned, SetUp, Variant
@@ -253,7 +253,7 @@ def test_runs_are_kept_and_read_again_and_a_verdict_can_be_no(tmp_path: Path, mo
         raise AssertionError("a run that is there was made again")
 
     monkeypatch.setattr(runs, "run", never)
-    monkeypatch.setattr(runs, "resume", never)
+    monkeypatch.setattr(resuming, "resume", never)
     assert published.write_published(["small"], page, tmp_path, kept) == (3, 1)
     assert page.read_text(encoding="utf-8") == text
     # One that was stopped is taken up, unless it is to count as far as it got.

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import aivsim
 from aivsim.cli import cli
+from aivsim.errors import CannotBegin
 from aivsim.places import scenario_directories
-from aivsim.runs import CannotBegin
 from aivsim.surrogate import DEFAULT_GAMMA, Points, fit, residual
 from analysis.summary import summary
 from analysis.tables import Run

@@ -104,5 +104,6 @@ def test_an_interrupted_simulation_keeps_what_was_recorded(tmp_path: Path) -> No
         _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
+        assert "stopping after the batch in progress; interrupt again to end at once" in errors
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "interrupted"
     assert Run(tmp_path / "run").table("messages").num_rows > 0

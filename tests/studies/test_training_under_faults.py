@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import aivsim
-from aivsim.runs import RunFailed
+from aivsim.errors import RunFailed
 from analysis.faults import befallen
 from analysis.study import Study
 from analysis.tables import Run

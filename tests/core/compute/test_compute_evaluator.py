@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -569,28 +571,45 @@ def test_what_goes_wrong_in_a_thread_is_raised_where_somebody_waits() -> None:
         evaluator.finish()
 
 
-def test_a_call_without_memory_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layout", "most", "splits"), [("scan", 3, 2), ("scan/vmap:2", 4, 2), ("scan/vmap:2", 2, 3)])
+def test_a_call_without_memory_is_halved_until_it_fits(
+    layout: str, most: int, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten calls in one program of 64, where only programs of at most so many have room; a real want of memory has
+    `test_compute_memory`."""
     from core.compute import batch
 
     whole = batch.Compiled.__call__
 
-    def small(self: Any, count: Any, *arguments: Any) -> Any:
-        if count > 3:
+    def small(self: Any, *arguments: Any) -> Any:
+        if self.capacity > most:
             raise MemoryError
-        return whole(self, count, *arguments)
+        return whole(self, *arguments)
 
-    expected = [value["x"] for value in _scaled(Evaluator())]
+    expected = [value["x"] for value in _scaled(Evaluator(layout=layout))]
     monkeypatch.setattr(batch.Compiled, "__call__", small)
-    evaluator = Evaluator()
+    evaluator = Evaluator(layout=layout)
     assert [value["x"] for value in _scaled(evaluator)] == expected
-    assert evaluator.counts.memory_splits == 3
+    assert evaluator.counts.memory_splits == splits
+    assert evaluator.counts.memory_retries == 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "what"),
+    [
+        ("scan", r"one call of evaluator_test\.scale: no memory"),
+        ("vmap:4", r"4 calls of evaluator_test\.scale side by side \(layout vmap:4\)"),
+    ],
+)
+def test_a_call_that_never_has_memory_is_a_failure(layout: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.compute import batch
 
     def none(self: Any, *arguments: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr(batch.Compiled, "__call__", none)
-    with pytest.raises(NumericsFailed, match=r"one call of evaluator_test\.scale"):
-        _scaled(Evaluator())
+    with pytest.raises(NumericsFailed, match=what):
+        _scaled(Evaluator(layout=layout))
 
 
 def _scaled(evaluator: Evaluator) -> list[Any]:
@@ -599,6 +618,30 @@ def _scaled(evaluator: Evaluator) -> list[Any]:
         evaluator.want(out)
     evaluator.finish()
     return [evaluator.value(out) for out in outs]
+
+
+def test_records_of_a_closed_evaluator_do_not_wait_for_what_its_threads_are_at() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(a: ArrayDict) -> dict[str, ArrayDict]:
+        begun.set()
+        assert go_on.wait(60)
+        return {"out": a}
+
+    function = HostFunction("evaluator_test.slow", slow, (), lambda a: Work(1, 1, 1), lambda a: {"out": a.spec})
+    evaluator = Evaluator(threads=1, max_pending=2)
+    outs = [evaluator.submit(function, (payload(k),))["out"] for k in range(3)]
+    for out in outs:
+        evaluator.want(out)
+    assert begun.wait(60)
+    closing = threading.Thread(target=evaluator.close)
+    closing.start()
+    while not evaluator._is_closed:
+        time.sleep(0.001)
+    assert evaluator.resolved(outs[0]) is None
+    go_on.set()
+    closing.join()
+    assert evaluator.resolved(outs[0]) == payload(0)
 
 
 def test_a_look_ahead_takes_the_jobs_under_way_along() -> None:
