@@ -151,21 +151,22 @@ class Comparison:
         return [] if a.is_regression != b.is_regression else [f for level in levels for f in _target(a, b, level)]
 
     @property
-    def verdicts(self) -> list[tuple[bool, str]]:
-        """What is the same (or not), in words."""
+    def verdicts(self) -> list[tuple[bool | None, str]]:
+        """What is the same, or not, in words; None where there are no two things to compare."""
         total = len(self.pairs)
         differing = len(self.differing)
         clocked = ""
         if not self.same_trace and "real" in (self.a.manifest.world, self.b.manifest.world):
             clocked = ", as they do where the times of messages are those of a clock"
-        astray = [
+        astray: list[tuple[bool | None, str]] = [
             (False, f"The records of {name} are not as the run left them: {study.messages_astray}.")
             for name, study in zip(self.names, (self.a, self.b), strict=True)
             if study.messages_astray
         ]
         return [
             *astray,
-            (self.same_model, f"The final models {'are the same' if self.same_model else 'differ'} (model_sha256)."),
+            self._lacking("model_sha256", "final model")
+            or (self.same_model, f"The final models {'are the same' if self.same_model else 'differ'} (model_sha256)."),
             (
                 not differing,
                 f"Messages and bytes of each type between the same actors are the same ({units.count(total)} kinds)."
@@ -173,13 +174,27 @@ class Comparison:
                 else f"Messages or bytes differ in {units.count(differing)} of {units.count(total)} kinds "
                 "(type, sender, receiver).",
             ),
-            (
+            self._lacking("trace_sha256", "trace")
+            or (
                 self.same_trace,
                 f"The traces {'are' if not astray else 'were, by the manifests,'} the same (trace_sha256)."
                 if self.same_trace
                 else f"The traces differ (trace_sha256){clocked}.",
             ),
         ]
+
+    def _lacking(self, digest: str, noun: str) -> tuple[bool | None, str] | None:
+        """That at least one of the runs has not left what the digest is of; None if both have."""
+        without = [
+            name
+            for name, study in zip(self.names, (self.a, self.b), strict=True)
+            if getattr(study.manifest, digest) is None
+        ]
+        if not without:
+            return None
+        if len(without) == 2:
+            return None, f"Neither run has left a {noun}: there is nothing to compare ({digest})."
+        return None, f"{without[0][0].upper()}{without[0][1:]} has left no {noun} to compare ({digest})."
 
     def lines(self) -> list[str]:
         """The comparison as lines for a terminal."""

@@ -5,8 +5,10 @@ FLOPs: two for each multiply-add of a contraction or convolution, one for each e
 Bytes: operations that a compiler does not fuse (contractions, convolutions, gathers, scatters, sorts, concatenations)
 read their operands from memory and write their results to it; elementwise operations are fused with what follows, so
 that they only read what lies in memory, and write what such an operation or the caller takes from them; reductions
-read like elementwise operations and write their results. Loops of known length multiply, branches count the dearest; a
-`while` is refused: cost is stated for one reference step, times the steps really made.
+read like elementwise operations and write their results. Decompositions of matrices and triangular systems count as in
+Golub and Van Loan, "Matrix Computations" (4th edition, 2013), without terms of lower order. Loops of known length
+multiply, branches count the dearest; a `while` is refused: cost is stated for one reference step, times the steps
+really made.
 """
 
 from __future__ import annotations
@@ -38,15 +40,16 @@ def _names(text: str) -> frozenset[str]:
 #: One FLOP an element of the result.
 _ARITHMETIC: Final = _names("""
     abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp clz cos cosh digamma div eq erf erf_inv
-    erfc exp exp2 expm1 floor ge gt igamma igammac integer_pow is_finite le lgamma log log1p logistic lt max min mul ne
-    neg nextafter not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
+    erfc exp exp2 expm1 floor ge gt igamma igammac integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max
+    min mul ne neg nextafter not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
     shift_right_logical sign sin sinh sqrt square sub tan tanh xor
 """)
 #: Fused and free: they only rename, reshape, convert, or make numbers out of a counter.
 _FREE: Final = _names("""
-    bitcast_convert_type broadcast_in_dim convert_element_type copy dynamic_slice expand_dims iota optimization_barrier
-    pad platform_index random_bits random_fold_in random_seed random_split random_unwrap random_wrap reduce_precision
-    reshape rev slice split squeeze stop_gradient threefry2x32 transpose
+    bitcast_convert_type broadcast_in_dim convert_element_type copy dynamic_slice expand_dims iota
+    lu_pivots_to_permutation optimization_barrier pad platform_index random_bits random_fold_in random_seed
+    random_split random_unwrap random_wrap reduce_precision reshape rev slice split squeeze stop_gradient
+    threefry2x32 transpose
 """)
 #: One FLOP an element that goes in.
 _REDUCTIONS: Final = _names("""
@@ -109,12 +112,63 @@ def _convolution_flops(equation: Any) -> float:
     return 2.0 * taps * features * batch * per_group / int(p["batch_group_count"])
 
 
+def _matrices(equation: Any) -> tuple[int, int, int]:
+    """How many matrices an operation takes, and the shorter and the longer side of one."""
+    shape = [int(length) for length in equation.invars[0].aval.shape]
+    least, most = sorted(shape[-2:])
+    return math.prod(shape[:-2]), least, most
+
+
+def _cholesky_flops(equation: Any) -> float:
+    """n³ / 3 (section 4.2.5)."""
+    matrices, n, _ = _matrices(equation)
+    return matrices * n**3 / 3
+
+
+def _lu_flops(equation: Any) -> float:
+    """n³ · 2/3 of a square matrix (section 3.2.6), k² (l − k / 3) of one with k ≤ l rows or columns (3.2.10)."""
+    matrices, least, most = _matrices(equation)
+    return matrices * least * least * (most - least / 3)
+
+
 def _qr_flops(equation: Any) -> float:
-    """Householder's R and Q of m×n matrices, 2 k² (l − k / 3) each with k ≤ l (Golub and Van Loan, section 5.2)."""
-    shape = equation.invars[0].aval.shape
-    least, most = sorted(int(length) for length in shape[-2:])
-    matrices = math.prod(int(length) for length in shape[:-2])
+    """Householder's R and Q, 2 k² (l − k / 3) each with k ≤ l rows or columns (section 5.2)."""
+    matrices, least, most = _matrices(equation)
     return 4.0 * matrices * least * least * (most - least / 3)
+
+
+def _eigh_flops(equation: Any) -> float:
+    """The symmetric QR algorithm: 9 n³ with eigenvectors (section 8.3), which `eigh` of JAX always has."""
+    matrices, n, _ = _matrices(equation)
+    return 9.0 * matrices * n**3
+
+
+def _svd_flops(equation: Any) -> float:
+    """By Golub and Reinsch (figure 8.6.1): values alone, with as many vectors as values, or with all vectors."""
+    matrices, n, m = _matrices(equation)
+    if not equation.params["compute_uv"]:
+        each = 4.0 * m * n * n - 4 / 3 * n**3
+    elif equation.params["full_matrices"]:
+        each = 4.0 * m * m * n + 8.0 * m * n * n + 9.0 * n**3
+    else:
+        each = 14.0 * m * n * n + 8.0 * n**3
+    return matrices * each
+
+
+def _triangular_flops(equation: Any) -> float:
+    """n² of each right-hand side (section 3.1)."""
+    return float(_size(equation.invars[1]) * int(equation.invars[0].aval.shape[-1]))
+
+
+#: Operations on whole matrices, which a compiler leaves to a library.
+_OF_MATRICES: Final[dict[str, Callable[[Any], float]]] = {
+    "cholesky": _cholesky_flops,
+    "eigh": _eigh_flops,
+    "lu": _lu_flops,
+    "qr": _qr_flops,
+    "svd": _svd_flops,
+    "triangular_solve": _triangular_flops,
+}
 
 
 class _Count:
@@ -167,6 +221,10 @@ class _Count:
         jaxpr = inner.jaxpr if hasattr(inner, "jaxpr") else inner
         # The last invars belong to the inner jaxpr; those before it are its constants.
         given = equation.invars[-len(jaxpr.invars) :] if jaxpr.invars else []
+        self.inline_with(given, equation.outvars, jaxpr)
+
+    def inline_with(self, given: Any, results: Any, inner: Any) -> None:
+        jaxpr = inner.jaxpr if hasattr(inner, "jaxpr") else inner
         for inside, outside in zip(jaxpr.invars, given, strict=True):
             if isinstance(outside, jex.Literal):
                 self.memory[inside] = 0
@@ -174,9 +232,16 @@ class _Count:
                 self.memory[inside] = self.memory[outside]
         self.place(jaxpr.constvars)
         self.run(jaxpr)
-        for inside, outside in zip(jaxpr.outvars, equation.outvars, strict=True):
+        for inside, outside in zip(jaxpr.outvars, results, strict=True):
             if not isinstance(inside, jex.Literal) and inside in self.memory:
                 self.memory[outside] = self.memory[inside]
+
+    def solution(self, equation: Any) -> None:
+        """A linear system: the constants of all its parts come first, then the right-hand sides; one part is run."""
+        lengths, parts = equation.params["const_lengths"], equation.params["jaxprs"]
+        begin, rest = lengths.matvec + lengths.vecmat, sum(lengths)
+        given = [*equation.invars[begin : begin + lengths.solve], *equation.invars[rest:]]
+        self.inline_with(given, equation.outvars, parts.solve)
 
     def equation(self, equation: Any) -> None:
         name = equation.primitive.name
@@ -213,14 +278,19 @@ class _Count:
             costs = [count_jaxpr(branch) for branch in equation.params["branches"]]
             self.add(Cost(max(c.flops for c in costs), max(c.bytes for c in costs)))
             self.place(equation.outvars)
-        elif name == "qr":
-            self.unfused(equation, _qr_flops(equation))
+        elif name in _OF_MATRICES:
+            self.unfused(equation, _OF_MATRICES[name](equation))
+        elif name == "custom_linear_solve":
+            self.solution(equation)
         elif name in _FREE:
             self.view(equation)
         elif name == "while":
             raise ValueError("a `while` loop has no length that could be counted: state the cost of one step")
         else:
-            raise ValueError(f"no rule for the cost of the operation {name!r}")
+            raise ValueError(
+                f"no rule for the cost of the operation {name!r}; accepted: those that have one (core.compute.cost), or "
+                "a function with a `work` of its own"
+            )
 
 
 def count_jaxpr(closed: Any) -> Cost:

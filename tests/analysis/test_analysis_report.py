@@ -331,6 +331,22 @@ def test_messages_that_are_gone_are_told(tmp_path: Path) -> None:
     assert said in write_report(cut).read_text()
 
 
+def test_runs_without_a_model_are_not_said_to_differ_in_it(tmp_path: Path) -> None:
+    """Of fidelity timing no run leaves a model; where one has, it is said which has not."""
+    a, b = (fabricate(tmp_path / name, clients=2, rounds=1) for name in ("a", "b"))
+    write_manifest(b, msgspec.structs.replace(read_manifest(b), model_sha256=None))
+    lines = compare(a, b).lines()
+    assert "Simulated quickstart (b) has left no final model to compare (model_sha256)." in lines
+    write_manifest(a, msgspec.structs.replace(read_manifest(a), model_sha256=None, trace_sha256=None))
+    write_manifest(b, msgspec.structs.replace(read_manifest(b), trace_sha256=None))
+    neither = compare(a, b)
+    assert "Neither run has left a final model: there is nothing to compare (model_sha256)." in neither.lines()
+    assert "Neither run has left a trace: there is nothing to compare (trace_sha256)." in neither.lines()
+    words = Page(write_comparison(neither, tmp_path / "compare.html").read_text()).words
+    assert "differ (" not in " ".join(neither.lines())
+    assert "Different." not in " ".join(words)
+
+
 def test_differences_are_counted(runs: dict[str, Path], tmp_path: Path) -> None:
     other = fabricate(tmp_path / "other", rounds=5, real=True)
     comparison = compare(runs["real"], other)

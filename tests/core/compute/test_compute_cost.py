@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -115,7 +116,7 @@ def test_loops_and_branches() -> None:
     with pytest.raises(ValueError, match="while"):
         count(lambda x: jax.lax.while_loop(lambda v: v[0] < 9, lambda v: v + 1, x), x)
     with pytest.raises(ValueError, match="no rule"):
-        count(jnp.linalg.eigh, shape(3, 3))
+        count(jnp.linalg.eig, shape(3, 3))
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -139,3 +140,30 @@ def test_a_qr_decomposition_by_hand() -> None:
     """R and Q of 6×4 by Householder: 2 · 16 · (6 − 4/3) operations each."""
     found = count(lambda a: jax.lax.linalg.qr(a, full_matrices=False), shape(6, 4))
     assert found.flops == pytest.approx(4 * 16 * (6 - 4 / 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "flops"),
+    [
+        (jax.lax.linalg.lu, ((6, 6),), 2 / 3 * 6**3),
+        (jax.lax.linalg.lu, ((5, 6, 4),), 5 * 16 * (6 - 4 / 3)),
+        (lambda a: jax.lax.linalg.cholesky(a, symmetrize_input=False), ((6, 6),), 6**3 / 3 + 3 * 36),  # and zeros above
+        (lambda a: jax.lax.linalg.eigh(a, symmetrize_input=False), ((6, 6),), 9 * 6**3),
+        (lambda a: jax.lax.linalg.svd(a, compute_uv=False), ((6, 4),), 4 * 6 * 16 - 4 / 3 * 64),
+        (lambda a: jax.lax.linalg.svd(a, full_matrices=False), ((6, 4),), 14 * 6 * 16 + 8 * 64),
+        (lambda a: jax.lax.linalg.svd(a, full_matrices=True), ((4, 6),), 4 * 36 * 4 + 8 * 6 * 16 + 9 * 64),
+        (lambda a, b: jax.lax.linalg.triangular_solve(a, b, left_side=True), ((6, 6), (6, 3)), 36 * 3),
+        (lambda a, b: jax.lax.linalg.triangular_solve(a, b), ((6, 6), (3, 6)), 36 * 3),
+    ],
+)
+def test_decompositions_as_in_golub_and_van_loan(
+    function: Callable[..., Any], shapes: tuple[tuple[int, ...], ...], flops: float
+) -> None:
+    """Leading terms, one FLOP for each addition and each multiplication."""
+    assert count(function, *(shape(*dims) for dims in shapes)).flops == pytest.approx(flops)
+
+
+def test_a_linear_system_is_a_decomposition_and_two_triangular_ones() -> None:
+    """LU of 50×50, and forward and back substitution for 3 right-hand sides; rows are exchanged for next to nothing."""
+    found = count(jnp.linalg.solve, shape(50, 50), shape(50, 3)).flops
+    assert found == pytest.approx(2 / 3 * 50**3 + 2 * 50**2 * 3, rel=0.01)
