@@ -51,7 +51,8 @@ def labels(study: Study) -> Plot | None:
         if count <= _TICKS:
             axis.set_ticks(range(count))
     bar = drawn.colorbar(picture, ax=axes, pad=0.015, aspect=18)
-    bar.set_label("share of what the client has (%)")
+    # Short, as the picture of two labels is little higher than these words are long.
+    bar.set_label("share (%)")
     bar.outline.set_visible(False)
     distance, chance = study.heterogeneity
     caption = (

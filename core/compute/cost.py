@@ -288,8 +288,8 @@ class _Count:
             raise ValueError("a `while` loop has no length that could be counted: state the cost of one step")
         else:
             raise ValueError(
-                f"no rule for the cost of the operation {name!r}; accepted: those that have one (core.compute.cost), or "
-                "a function with a `work` of its own"
+                f"no rule for the cost of the operation {name!r}; accepted: those that have one (core.compute.cost), "
+                "or a function with a `work` of its own"
             )
 
 
