@@ -64,6 +64,8 @@ def check_command(scenario: Scenario) -> None:
         raise InputWrong(str(error)) from None
     click.secho(scenario.name, bold=True, nl=False)
     click.echo(f", seed {scenario.seed}: {scenario.description or 'no description'}")
+    for note in built.notes:
+        click.secho(f"note: {note}", fg="yellow")
     _places(scenario)
     _learning(scenario, built)
     slowest_s = _rounds(scenario, built)
@@ -121,9 +123,10 @@ def _learning(scenario: Scenario, built: Study) -> None:
     most = scenario.max_participants
     asked = min(scenario.device_count, math.ceil(most * training.over_selection))
     options = "".join(f", {key} {value}" for key, value in training.options.items())
-    steps = (
-        f"{training.local_epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}"
-    )
+    passes = f"{training.local_epochs} epochs, batches of {training.batch_size}"
+    if built.algorithm.name == "fedsgd":
+        passes = f"one gradient over all examples, in batches of {training.batch_size}"
+    steps = f"{passes}, learning rate {training.learning_rate:g}"
     buffer = built.algorithm.buffer
     rounds = (
         f"{units.count(training.rounds)} versions of the model, each of {units.count(buffer)} results; "

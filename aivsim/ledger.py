@@ -134,6 +134,7 @@ def open_ledger(
         seed=scenario.seed,
         world=world,
         outcome="running",
+        notes=built.notes,
         started=_utc_now(),
         resumes=resumes,
         layout=scenario.numerics.layout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -28,6 +29,9 @@ class Display(Protocol):
     def phase(self, name: str) -> None:
         """Something else begins."""
 
+    def notes(self, notes: Sequence[str]) -> None:
+        """What a user may not expect of the study."""
+
     def round_ended(self, number: int, time_s: float) -> None:
         """A round ended at a time of the study."""
 
@@ -45,6 +49,9 @@ class _Silent:
         return None
 
     def phase(self, name: str) -> None:
+        return None
+
+    def notes(self, notes: Sequence[str]) -> None:
         return None
 
     def round_ended(self, number: int, time_s: float) -> None:
@@ -70,6 +77,10 @@ class _Plain(_Silent):
 
     def phase(self, name: str) -> None:
         self._line(name, always=True)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self._line(f"note: {note}", always=True)
 
     def round_ended(self, number: int, time_s: float) -> None:
         self._line(
@@ -114,6 +125,10 @@ class _Live(_Silent):
     def phase(self, name: str) -> None:
         self.began_s = time.monotonic()
         self.progress.update(self.task, description=name)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.progress.console.print(f"note: {note}", markup=False, highlight=False)
 
     def round_ended(self, number: int, time_s: float) -> None:
         passed_s = max(time.monotonic() - self.began_s, 1e-9)

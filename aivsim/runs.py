@@ -150,6 +150,7 @@ def simulate(
     shown.phase("dealing the data")
     built = _build(scenario, "sim")
     ledger = open_ledger(built, "sim", directory, held, lambda payload: evaluator.resolved(payload), begun)
+    shown.notes(built.notes)
     checkpoint: Checkpoint | None = None
     if trains and scenario.numerics.checkpoint:
         try:
@@ -215,8 +216,18 @@ def _evaluator(scenario: Scenario, checkpoint: Checkpoint | None, curves: Learni
     numerics = scenario.numerics
     if numerics.fidelity == "timing":
         return Timing()
-    threads = (os.cpu_count() or 1) if numerics.threads is None else numerics.threads
-    return Evaluator(max_pending=numerics.max_pending, layout=numerics.layout, threads=threads, checkpoint=checkpoint)
+    return Evaluator(
+        max_pending=numerics.max_pending,
+        layout=numerics.layout,
+        threads=threads_of(scenario),
+        checkpoint=checkpoint,
+    )
+
+
+def threads_of(scenario: Scenario) -> int:
+    """Threads that compute beside the events."""
+    threads = scenario.numerics.threads
+    return (os.cpu_count() or 1) if threads is None else threads
 
 
 def _counts(ledger: Ledger, evaluator: Evaluator | Timing) -> dict[str, int | float]:
@@ -250,6 +261,7 @@ def _run_real(
     built = _build(scenario, "real")
     deployment = built.deployment
     ledger = open_ledger(built, "real", directory, held)
+    shown.notes(built.notes)
     _record_shards(ledger, built)
     # The nodes read what this run has resolved: whatever it extends or overrides, from wherever they start.
     shared = directory / "nodes" / "scenario.yaml"

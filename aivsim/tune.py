@@ -6,6 +6,7 @@ change the last bits of a result. The manifest names the layout that was used.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import numpy as np
 
 from aivsim.errors import CannotBegin
-from aivsim.runs import cache_directory
+from aivsim.runs import cache_directory, threads_of
 from core.records.store import write_whole
 
 if TYPE_CHECKING:
@@ -75,8 +77,8 @@ def _initial(study: Study) -> dict[str, Any]:
     return dict(Eager().run(study.algorithm.init, ((0, 0),)))
 
 
-def key_of(function: Function, arguments: Sequence[Any]) -> str:
-    """Names a function with its hyperparameters, the shapes of its arguments and the kind of device that computes."""
+def key_of(function: Function, arguments: Sequence[Any], threads: int) -> str:
+    """Names a function with its hyperparameters, the shapes of its arguments, and what computes: device and threads."""
     import jax
 
     from core.compute.function import PayloadKind, ShardKind, kind_of
@@ -90,12 +92,13 @@ def key_of(function: Function, arguments: Sequence[Any]) -> str:
         else:
             shapes.append((kind.dtype, kind.shape))
     digest = hashlib.blake2b(repr((function.hyper, shapes)).encode(), digest_size=12).hexdigest()
-    return f"{jax.default_backend()}/{jax.devices()[0].device_kind}/{function.name}/{digest}"
+    return f"{jax.default_backend()}/{jax.devices()[0].device_kind}/{threads} threads/{function.name}/{digest}"
 
 
 def tuned_layout(study: Study) -> str:
     """The layout of a study that asks for the tuned one. Raises `CannotBegin` for a table that is none."""
-    return _table().get(key_of(study.algorithm.local_update, _arguments(study, 0)), DEFAULT)
+    threads = threads_of(study.scenario)
+    return _table().get(key_of(study.algorithm.local_update, _arguments(study, 0), threads), DEFAULT)
 
 
 def tune_command(scenario: Scenario, repeats: int) -> None:
@@ -111,14 +114,16 @@ def tune_command(scenario: Scenario, repeats: int) -> None:
     clients = min(_CLIENTS, len(built.federation))
     calls = [_arguments(built, client) for client in range(clients)]
     function = built.algorithm.local_update
-    own = scenario.numerics.layout
+    own, threads = scenario.numerics.layout, threads_of(scenario)
     layouts = [*LAYOUTS, *(() if own in (*LAYOUTS, "tuned") else (own,))]
-    click.echo(f"{function.name}: {clients} clients of {scenario.name}, median of {repeats}")
+    click.echo(
+        f"{function.name}: {clients} clients of {scenario.name}, into one sum, {threads} threads; median of {repeats}"
+    )
     times: dict[str, list[float]] = {layout: [] for layout in layouts}
     # The first turn compiles and is not counted; turns are interleaved, so that a busy machine is busy for all.
     for turn in range(repeats + 1):
         for layout in layouts:
-            seconds = _seconds(function, calls, layout)
+            seconds = _seconds(built, calls, layout, threads)
             if turn:
                 times[layout].append(seconds)
             else:
@@ -130,20 +135,37 @@ def tune_command(scenario: Scenario, repeats: int) -> None:
         mark = "  best" if layout == best else ""
         click.echo(f"  {layout:{width}}  {clients / seconds:10,.1f} updates/s{mark}".replace(",", " "))
     table = _table()
-    table[key_of(function, calls[0])] = best
+    table[key_of(function, calls[0], threads)] = best
     write_whole(table_path(), (json.dumps(table, indent=2, sort_keys=True) + "\n").encode())
     click.echo(f"kept in {table_path()}; `numerics.layout: tuned` uses it")
     if best != "scan":
         click.echo("only `scan` gives the bits of the real world; other layouts differ in the last ones")
 
 
-def _seconds(function: Function, calls: Sequence[tuple[Any, ...]], layout: str) -> float:
-    from core.compute import Evaluator
+def _seconds(study: Study, calls: Sequence[tuple[Any, ...]], layout: str, threads: int) -> float:
+    """How long a round of these trainings takes: as a run computes it, with threads, and summed as it comes."""
+    from core.aggregation import exact_mean
+    from core.compute import Evaluator, Shard
+    from core.learning.algorithm import present
+    from core.wire import ArrayDict
 
-    evaluator = Evaluator(layout=layout, max_pending=1 << 20)
-    for call in calls:
-        for payload in evaluator.submit(function, call).values():
-            evaluator.want(payload)
-    began_s = time.perf_counter()
-    evaluator.finish()
-    return time.perf_counter() - began_s
+    algorithm, server = study.algorithm, _initial(study)
+    weights = [algorithm.weight(next(a for a in call if isinstance(a, Shard)).count) for call in calls]
+    exact = exact_mean(sum(weights))
+    template = ArrayDict({name: np.zeros(s.shape, s.dtype) for name, s in algorithm.summed.items()})
+    evaluator = Evaluator(layout=layout, max_pending=1 << 20, threads=threads)
+    with contextlib.closing(evaluator):
+        total = evaluator.submit(exact.init, (template,))["sum"]
+        for slot, (call, weight) in enumerate(zip(calls, weights, strict=True)):
+            outcome = dict(evaluator.submit(algorithm.local_update, call))
+            update = outcome.pop("update")
+            for payload in outcome.values():
+                evaluator.want(payload)
+            if algorithm.collect is not None:
+                arguments = (*present(server.get("kept")), update, slot, 0)
+                update = evaluator.submit(algorithm.collect, arguments)["update"]
+            total = evaluator.submit(exact.accumulate, (total, update, weight))["sum"]
+        evaluator.want(evaluator.submit(exact.finish, (total,))["mean"])
+        began_s = time.perf_counter()
+        evaluator.finish()
+        return time.perf_counter() - began_s

@@ -59,6 +59,8 @@ def write_report(directory: Path) -> Path:
         directory=study.run.directory.resolve().name,
         tags=tags(study),
         ending=ending(study.manifest).removesuffix("."),
+        notes=study.manifest.notes,
+        in_vain=study.in_vain,
         astray=study.messages_astray,
         sentence=study.sentence,
         cards=cards(study),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from analysis import units
 from analysis.tables import Run
-from core.scenario.names import COORDINATOR, EVALUATOR
+from core.scenario.names import COORDINATOR, EVALUATOR, is_regression
 
 Floats = npt.NDArray[np.float64]
 #: Rows that a sum over a table takes at a time.
@@ -166,7 +166,15 @@ class Study:
 
     @cached_property
     def is_regression(self) -> bool:
-        """Whether models were evaluated by their error."""
+        """Whether models were evaluated by their error, or would have been."""
+        data: Any = self.manifest.scenario.get("data")
+        options = data.get("options") if isinstance(data, dict) else None
+        if (
+            isinstance(options, dict)
+            and not np.isfinite(self.final_accuracy)
+            and is_regression(str(data.get("dataset")), options)
+        ):
+            return True
         of_clients = self.run.columns("client_evaluations")["error"].astype(np.float64)
         return bool(np.isfinite(self.final_error) or np.isfinite(of_clients).any())
 
@@ -221,6 +229,14 @@ class Study:
             (rounds["outcome"] == "aggregated") & (self.left_out > 0) & (self.left_out >= accepted)
         )
         return found
+
+    @property
+    def in_vain(self) -> str:
+        """That no round changed the model, as no update could be used; empty if one did, or nobody knows."""
+        aggregated = self.run.rounds()["outcome"] == "aggregated"
+        if not aggregated.any() or not self.hollow[aggregated].all():
+            return ""
+        return f"nothing was learned: no update could be used in any of {_count(int(aggregated.sum()), 'round')}"
 
     # Cost.
 

@@ -29,7 +29,8 @@ def summary(directory: Path) -> list[str]:
         f"{units.text(study.total_j(study.clients), 'J')} by clients, {units.text(study.total_j(), 'J')} by all devices"
     )
     lines = [
-        f"{manifest.name} {ending(manifest)}",
+        f"{manifest.name} {ending(manifest)}{', but ' + study.in_vain if study.in_vain else ''}",
+        *(f"  note      {note}" for note in manifest.notes),
         f"  {name:<9} {score}",
         *([f"            {study.origin}"] if study.origin else []),
         *_target(study),

@@ -44,6 +44,8 @@ class Target:
     reached: Reached | None
     best: tuple[float, int] | None
     best_text: str = ""
+    #: Why no score is known, if none is.
+    unknown: str = ""
 
     @property
     def missed(self) -> str:
@@ -51,7 +53,7 @@ class Target:
         if self.reached is not None:
             return ""
         if self.best is None:
-            return "not known (no model's score was computed)"
+            return self.unknown
         return f"not reached (best {self.best_text} after round {self.best[1]})"
 
     @property
@@ -84,10 +86,11 @@ def reaching(study: Study, level: float) -> Target:
     """Whether, when and for what a level of accuracy (of a regression: of error) was reached."""
     curve = study.curve
     scores = curve.error if study.is_regression else curve.accuracy
-    if not np.any(np.isfinite(scores)):
-        # Neither accuracies nor errors: the level might be either.
-        return Target(level, units.number(level), None, None)
     text = study.score_text(level)
+    if not np.any(np.isfinite(scores)):
+        timing = study.manifest.fidelity == "timing"
+        why = "not computed at this fidelity (timing)" if timing else "not known (no model's score was computed)"
+        return Target(level, text, None, None, unknown=why)
     best = int(np.nanargmin(scores) if study.is_regression else np.nanargmax(scores))
     good = scores <= level if study.is_regression else scores >= level
     return Target(

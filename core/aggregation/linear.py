@@ -48,8 +48,8 @@ class Aggregation:
 
     `init(template) -> {"sum"}`: an empty sum for updates shaped like the template.
     `accumulate(sum, update, weight) -> {"sum"}`: one more update, of an int weight (its number of examples).
-    `finish(sum) -> {"mean", "count"}`: the mean, float32, and the total `weight` (int64), how many updates were
-    `accepted`, and how many rejected, for whichever reason, as `not_finite` (int32).
+    `finish(sum) -> {"mean", "count"}`: the mean, float32, and the total `weight` (int64), how many updates are
+    in it (`used`), and how many were rejected, for whichever reason, as `not_finite` (int32).
     """
 
     name: str
@@ -118,7 +118,7 @@ def _mean_at(exponent: int) -> Aggregation:
             for name, array in total.items()
             if name.startswith(_PREFIX)
         }
-        counts = {"weight": weight, "accepted": total["accepted"], "not_finite": total["rejected"]}
+        counts = {"weight": weight, "used": total["accepted"], "not_finite": total["rejected"]}
         return {"mean": mean, "count": counts}
 
     hyper = (exponent,)

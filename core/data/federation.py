@@ -35,6 +35,8 @@ class Federation:
     names: tuple[str, ...]
     description: str
     unowned: Indices = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    #: Natural clients with examples enough that are none of these, as fewer were asked for.
+    unused: int = 0
 
     def __len__(self) -> int:
         return len(self.train)
@@ -136,10 +138,13 @@ def federation(
         if not len(dealt):
             raise ValueError(f"all examples of {data.name} are its test part; none is left to train on")
     who: list[int] = []
+    unused = 0
     if partition == "natural":
         if data.client is None:
             raise ValueError(f"the data set {data.name} has no natural clients; `iid` and `dirichlet` need none")
+        every, _ = deal.natural(data.client[dealt], None, min_examples or 1)
         parts, who = deal.natural(data.client[dealt], clients, min_examples or 1)
+        unused = len(every) - len(parts)
         how = f"by {'putative ' if data.name == 'digits' else ''}{data.client_noun}"
     elif partition in PARTITIONS:
         if clients is None:
@@ -159,7 +164,7 @@ def federation(
         train, held_out = tuple(a for a, _ in split), tuple(b for _, b in split)
         unowned = np.zeros(0, np.int32)
         held = f"{'the last ' if hold_out == 'last' else ''}{test_fraction:.0%} of each held out"
-    skew = ""
+    skew, of_all = "", f" of {len(parts) + unused}" if unused else ""
     if feature_skew is not None:
         changed = [np.concatenate(pair) for pair in zip(train, held_out, strict=True)]
         data = skewed(data, changed, *feature_skew, seed)
@@ -169,8 +174,9 @@ def federation(
         train=train,
         held_out=held_out,
         names=_names(data, who, len(parts)),
-        description=f"{data.description}; {len(parts)} clients, {how}{skew}, {held}",
+        description=f"{data.description}; {len(parts)}{of_all} clients, {how}{skew}, {held}",
         unowned=unowned,
+        unused=unused,
     )
 
 

@@ -34,6 +34,8 @@ class Reading:
     categories: str | Names = ()
     #: What x is divided by: a number, or an array of the file.
     scale: float | str = 1.0
+    #: What the targets of a regression are divided by: its errors are then in that unit.
+    y_scale: float = 1.0
     #: Labels are 1 where y is above this, else 0.
     above: float | None = None
     #: A number that stands for a missing value.

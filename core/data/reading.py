@@ -45,6 +45,7 @@ def read(path: str | Path, options: dict[str, Any] | None = None) -> Dataset:
     source = open_source(path)
     if source.path.name.endswith((".txt", ".txt.gz")):
         how = dataclasses.replace(how, text="text")
+    _check_roles(source, how)
     task: TaskName = how.task or ("next_token" if how.text and not how.y else "classification")
     if how.text:
         draft = _from_text(source, how, task)
@@ -56,6 +57,21 @@ def read(path: str | Path, options: dict[str, Any] | None = None) -> Dataset:
         clean_numbers(source, how, draft)
     y, classes = targets(source, how, task, draft)
     return _finish(source, how, task, draft, y, classes)
+
+
+def _check_roles(source: Source, how: Reading) -> None:
+    """No column serves as two things of which one would give the other away. Raises `ValueError`."""
+    y_name = how.y or "y"
+    for option, names in (("x", tupled(how.x)), ("client", tupled(how.client)), ("categories", tupled(how.categories))):
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise source.wrong(f"data.options.{option} names `{twice[0]}` twice; accepted: each {source.noun} once")
+        if option != "categories" and y_name in names and how.target is None:
+            others = ", ".join(name for name in source.names if name != y_name)
+            raise source.wrong(
+                f"data.options.{option} names `{y_name}`, which is the target (data.options.y); accepted: others, of "
+                f"{others or 'which the file has none'}"
+            )
 
 
 # What an example is.
@@ -95,6 +111,13 @@ def _from_rows(source: Source, how: Reading) -> Draft:
 def _named(source: Source, how: Reading) -> npt.NDArray[Any]:
     """The arrays or columns that `x` names, side by side."""
     names = tupled(how.x) or ("x",)
+    for name in tupled(how.categories):
+        if name not in names:
+            source.column(name, "categories")
+            raise source.wrong(
+                f"data.options.categories names `{name}`, which is no {source.noun} of the examples; accepted: some of "
+                f"{', '.join(names)}"
+            )
     parts = [_values(source, name, source.column(name, "x"), how) for name in names]
     if len(names) == 1 and parts[0].ndim >= 2:
         return parts[0]

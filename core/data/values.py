@@ -230,7 +230,7 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
                 "is expected, or data.options.missing: drop"
             )
     if task == "regression":
-        return y.astype(np.float32), 1
+        return (y.astype(np.float64) / how.y_scale).astype(np.float32), 1
     if how.above is not None:
         return (y > how.above).astype(np.int32), 2
     wrong = (y < 0) | (y >= MAX_CLASSES) | (y != np.floor(y) if y.dtype.kind == "f" else False)

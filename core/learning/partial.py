@@ -137,26 +137,45 @@ def fedbn(
     )
 
 
+def _by_number(name: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts layers.2 before layers.10."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in name.split("."))
+
+
+def last_layer(model: Model) -> str:
+    """The name of the layer that makes the outputs: `out`, or the last whose weights have as many columns."""
+    wide = [
+        name.rpartition(".")[0]
+        for name, spec in model.spec.items()
+        if "." in name and len(spec.shape) >= 2 and spec.shape[-1] == model.classes
+    ]
+    return "out" if "out" in wide or not wide else max(wide, key=_by_number)
+
+
 def fedrep(
     model: Model,
     batch_size: int,
     server_learning_rate: float = 1.0,
-    head: str = "out",
+    head: str = "",
     head_epochs: int = 1,
     optimizer: str = "sgd",
     momentum: float = 0.0,
 ) -> Algorithm:
     """FedRep: the body is averaged, each client has its own head. Raises `ValueError`.
 
-    `head` is the name of the layer that stays local; it trains for `head_epochs`, then the body for the scenario's
-    local epochs.
+    `head` is the name of the layer that stays local, "" for the last one; it trains for `head_epochs`, then the
+    body for the scenario's local epochs.
     """
     whole_from("head_epochs", head_epochs, 1)
+    head = head or last_layer(model)
     local = frozenset(name for name in model.spec if name == head or name.startswith(f"{head}."))
-    layers = sorted({name.partition(".")[0] for name in model.spec})
-    demand(
-        0 < len(local) < len(model.spec), "head", head, f"one of several layers of {model.name} ({', '.join(layers)})"
-    )
+    layers = sorted({name.rpartition(".")[0] or name for name in model.spec}, key=_by_number)
+    if len(layers) < 2:
+        raise ValueError(
+            f"fedrep needs a model of several layers, of which one stays with the client; {model.name} has only "
+            f"{layers[0]}"
+        )
+    demand(0 < len(local) < len(model.spec), "head", head, f"one of the layers of {model.name} ({', '.join(layers)})")
     common = frozenset(model.spec) - local
     inner = sgd(optimizer, momentum)
 

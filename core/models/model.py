@@ -93,6 +93,8 @@ def _pure(make: Callable[[Any], Any]) -> Callable[[Arrays, jax.Array], jax.Array
     graph, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     _flatten(state)
     paths = [path for path, _ in nnx.to_flat_state(state)]
+    if not paths:
+        raise ValueError("its module has no nnx.Param, so that there is nothing to train")
 
     def apply(params: Arrays, x: jax.Array) -> jax.Array:
         values = [(path, nnx.Param(params[".".join(str(part) for part in path)])) for path in paths]
@@ -118,13 +120,20 @@ def from_nnx(
 
     `factory(rngs, input_shape=input_shape, classes=classes, **hyper)` returns the module, with `tokens=tokens` beside
     where the inputs are tokens; `reference` makes one with the same parameters for counting the cost; `loss` stands
-    in place of the task's. Raises `ValueError` for variables that are not float32 `nnx.Param`s.
+    in place of the task's. Raises `ValueError` for variables that are not float32 `nnx.Param`s and where there are
+    none, `TypeError` for what is no module.
     """
     options = dict(hyper or {})
     given: dict[str, Any] = {"input_shape": input_shape, "classes": classes, **({"tokens": tokens} if tokens else {})}
 
     def maker(make: Factory) -> Callable[[Any], Any]:
-        return lambda rngs: make(rngs, **given, **options)
+        def made(rngs: Any) -> Any:
+            module = make(rngs, **given, **options)
+            if not isinstance(module, nnx.Module):
+                raise TypeError(f"it returned {module!r:.100}, which is no flax.nnx.Module")
+            return module
+
+        return made
 
     def init(key: jax.Array) -> dict[str, jax.Array]:
         state = nnx.state(maker(factory)(nnx.Rngs(params=key)))

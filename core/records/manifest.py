@@ -41,6 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Literal["running", "done", "failed", "interrupted"]
     #: Why it failed or was interrupted.
     reason: str = ""
+    #: What a user may not expect of the study, in sentences.
+    notes: tuple[str, ...] = ()
     #: UTC, ISO 8601.
     started: str
     ended: str | None = None

@@ -69,7 +69,7 @@ class RoundRow(Row, frozen=True, kw_only=True):
     ended_s: Annotated[float, Meta(description="When the model was updated or the round given up, s of the study.")]
     available: Annotated[int, Meta(description="Clients known at its start.")]
     selected: Annotated[int, Meta(description="Clients asked to train.")]
-    accepted: Annotated[int, Meta(description="Updates taken.")]
+    accepted: Annotated[int, Meta(description="Updates that came in time and were what was asked for.")]
     late: Annotated[int, Meta(description="Clients whose result had not come when the round ended.")]
     lost: Annotated[int, Meta(description="Clients that went away or started anew.")]
     declined: Annotated[int, Meta(description="Clients whose device did not allow training.")]
@@ -78,8 +78,18 @@ class RoundRow(Row, frozen=True, kw_only=True):
         int | Payload,
         Meta(description="Accepted updates that the exact sum left out: NaN, infinite or out of its range."),
     ]
+    used: Annotated[
+        int | Payload,
+        Meta(description="Accepted updates that the exact sum took; 0: the round left the model as it was."),
+    ] = 0
     examples: Annotated[int, Meta(description="Training examples behind the accepted updates.")]
-    outcome: Annotated[str, Meta(description="aggregated, or abandoned (fewer results than `min_participants`).")]
+    outcome: Annotated[
+        str,
+        Meta(
+            description="aggregated (enough results came, whether `used` or not), or abandoned (fewer than "
+            "`min_participants`)."
+        ),
+    ]
 
 
 class ParticipationRow(Row, frozen=True, kw_only=True):
@@ -91,8 +101,10 @@ class ParticipationRow(Row, frozen=True, kw_only=True):
     event: Annotated[
         str,
         Meta(
-            description="selected, training (it took the work on), accepted (its update went into the model), late, "
-            "lost, declined, rejected (its update was not of the model's shape), unused (a result after the round)."
+            description="selected, training (it took the work on), accepted (its update came in time and went to the "
+            "sum, which leaves out what is not finite or out of range: `rounds.not_finite`), late, lost, declined, "
+            "rejected (its update was not of the model's shape), unused (a result after the round), empty (it joined "
+            "without examples), not_evaluated."
         ),
     ]
     detail: Annotated[str, Meta(description="Why.")] = ""

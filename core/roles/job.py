@@ -335,6 +335,7 @@ class Job(Actor):
                 declined=tally.declined,
                 rejected=tally.rejected,
                 not_finite=counts if counts is not None else 0,
+                used=counts if counts is not None else 0,
                 examples=tally.examples,
                 outcome=outcome,
             )

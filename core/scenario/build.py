@@ -6,10 +6,13 @@ A pure function of the scenario, so that every node of the real world builds the
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import jax
@@ -17,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.actor import Actor
-from core.data import Federation, Sampled, federation, sampled
+from core.aggregation.linear import RANGE_BITS
+from core.data import Dataset, Federation, Sampled, dataset, federation, sampled
 from core.deployment import Deployment, Placement
 from core.learning import ALGORITHMS, Algorithm
 from core.models import TASKS, Model, from_nnx, model, models
@@ -34,6 +38,8 @@ from core.roles import (
     Worker,
 )
 from core.scenario import resolve
+from core.scenario.explain import located
+from core.scenario.findings import Finding, KeyPath
 from core.scenario.fleet import Fleet
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.plugins import own_part
@@ -41,6 +47,7 @@ from core.scenario.schema import Scenario, Station
 
 #: Groups of more devices are populations in the simulator: their devices are made when they are met.
 LARGEST_GROUP: Final = 10_000
+_OPTION: Final = re.compile(r"data\.options\.(\w+)")
 #: What is expected of own parts.
 _MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
 _ALGORITHM: Final = (
@@ -58,6 +65,30 @@ class Study:
     algorithm: Algorithm
     deployment: Deployment
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may not expect of it, in sentences."""
+        return tuple(_notes(self.scenario, self.federation))
+
+
+def _wrong(scenario: Scenario, path: KeyPath, hint: str, accepted: str = "") -> ValueError:
+    """What does not fit, with the place of its key."""
+    return ValueError(str(located(Finding(path, accepted, hint), scenario.places)))
+
+
+@contextlib.contextmanager
+def _of(scenario: Scenario, *path: str) -> Iterator[None]:
+    """What fails inside is told with the place of a key, or of the option of the data that it names.
+
+    Raises `ValueError`.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        text = str(error)
+        named = [key for key in _OPTION.findall(text) if key in scenario.data.options]
+        raise _wrong(scenario, ("data", "options", named[0]) if named else path, text) from error
+
 
 def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGEST_GROUP) -> Study:
     """Build a study. In the real world a client's data set holds its own examples only. Raises `ValueError`.
@@ -67,15 +98,12 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
     firsts = itertools.accumulate((group.count for group in scenario.devices), initial=0)
     fleets = [Fleet(scenario, group, first) for group, first in zip(scenario.devices, firsts, strict=False)]
     data = _federation(scenario, fleets)
-    target = scenario.report.target
-    if target is not None and target > 1.0 and data.data.task != "regression":
-        raise ValueError(
-            f"report.target: found {target:g}; accepted: an accuracy, at most 1 (100 %), for {data.data.task}"
-        )
     if scenario.evaluator is not None and not data.test_shard().count:
-        raise ValueError(
-            f"data.test_fraction: {scenario.data.test_fraction:g} of each client's examples is less than one, so that "
-            "the evaluator has none; accepted: a larger share, data with a test part, or `evaluator: null`"
+        raise _wrong(
+            scenario,
+            ("data", "test_fraction"),
+            "of each client's examples this is less than one, so that the evaluator has none",
+            "a larger share, data with a test part, or `evaluator: null`",
         )
     network = _model(scenario, data)
     algorithm = _algorithm(scenario, network)
@@ -145,10 +173,18 @@ def _curves(scenario: Scenario) -> LearningCurves | None:
     try:
         return read_curves(numerics.surrogate)
     except RecordsError as error:
-        raise ValueError(str(error)) from None
+        raise _wrong(scenario, ("numerics", "surrogate"), str(error)) from None
 
 
 def _federation(scenario: Scenario, fleets: Sequence[Fleet]) -> Federation | Sampled:
+    data = scenario.data
+    with _of(scenario, "data", "dataset"):
+        examples = dataset(data.dataset, data.options, scenario.seed)
+    with _of(scenario, "data", "partition"):
+        return _dealt(scenario, fleets, examples)
+
+
+def _dealt(scenario: Scenario, fleets: Sequence[Fleet], examples: Dataset) -> Federation | Sampled:
     data = scenario.data
     if data.partition == "sampled":
         firsts = [fleet.first for fleet in fleets]
@@ -163,7 +199,7 @@ def _federation(scenario: Scenario, fleets: Sequence[Fleet]) -> Federation | Sam
             return np.concatenate(every + rest)
 
         return sampled(
-            data.dataset,
+            examples,
             scenario.clients,
             data.examples,
             data.examples_spread,
@@ -171,15 +207,13 @@ def _federation(scenario: Scenario, fleets: Sequence[Fleet]) -> Federation | Sam
             scenario.seed,
             score,
             scores,
-            options=data.options,
         )
     return federation(
-        data.dataset,
+        examples,
         data.partition,
         scenario.clients,
         data.test_fraction,
         scenario.seed,
-        options=data.options,
         alpha=data.alpha,
         per_client=data.per_client,
         sigma=data.sigma,
@@ -213,7 +247,8 @@ def _model(scenario: Scenario, data: Federation | Sampled) -> Model:
     wanted = scenario.model
     shape, classes, task, tokens = data.data.input_shape, data.data.classes, TASKS[data.data.task], data.data.tokens
     if wanted.name in models():
-        return model(wanted.name, input_shape=shape, classes=classes, task=task, tokens=tokens, **wanted.options)
+        with _of(scenario, "model", "name"):
+            return model(wanted.name, input_shape=shape, classes=classes, task=task, tokens=tokens, **wanted.options)
 
     def make(factory: Callable[..., Any]) -> Model:
         made = from_nnx(
@@ -232,7 +267,8 @@ def _model(scenario: Scenario, data: Federation | Sampled) -> Model:
             raise ValueError(f"its modules map inputs of shape {(2, *shape)} to {outputs}, not to shape {expected}")
         return made
 
-    return own_part("model.name", wanted.name, make, _MODEL)
+    with _of(scenario, "model", "name"):
+        return own_part(wanted.name, make, _MODEL)
 
 
 def _algorithm(scenario: Scenario, network: Model) -> Algorithm:
@@ -248,12 +284,28 @@ def _algorithm(scenario: Scenario, network: Model) -> Algorithm:
         return made
 
     ours = ALGORITHMS.get(training.algorithm)
-    if ours is None:
-        return own_part("training.algorithm", training.algorithm, make, _ALGORITHM)
-    try:
-        return make(ours)
-    except ValueError as error:
-        raise ValueError(f"training.algorithm: {error}") from error
+    with _of(scenario, "training", "algorithm"):
+        return own_part(training.algorithm, make, _ALGORITHM) if ours is None else make(ours)
+
+
+def _notes(scenario: Scenario, data: Federation | Sampled) -> Iterator[str]:
+    devices = scenario.device_count
+    if isinstance(data, Federation) and data.unused:
+        every = len(data) + data.unused
+        yield (
+            f"the data have {every} natural clients, and {devices} devices: the examples of {data.unused} "
+            f"{'client' if data.unused == 1 else 'clients'} are used neither to train nor to test (more devices would "
+            f"train on them, and with `data.clients: {every}` the model is tested on what is held out of all)"
+        )
+    bound = 2.0**RANGE_BITS
+    largest = float(np.abs(data.data.y).max()) if data.data.task == "regression" else 0.0
+    if largest > bound:
+        unit = 10.0 ** math.ceil(math.log10(largest))
+        yield (
+            f"the targets reach {largest:.3g} in size, and an update with an element beyond {bound:g} is left out of "
+            f"the sum, so that nothing may be learned; `data.options.y_scale: {unit:.0f}` divides the targets, and "
+            "errors are then in that unit"
+        )
 
 
 def _requirements(scenario: Scenario) -> Requirements:

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from core import devices as catalogue
 from core.availability import factor
 from core.scenario import resolve
+from core.scenario.effects import EFFECT_CHECKS
 from core.scenario.fault_checks import FAULT_CHECKS
 from core.scenario.findings import Finding, KeyPath, Unreadable, listed, unknown
 from core.scenario.kinds import Kind, did_you_mean
@@ -31,6 +32,7 @@ from core.scenario.names import (
     MODELS,
     TOPOLOGIES,
     WITHOUT_SERVER_RATE,
+    is_regression,
 )
 from core.scenario.networking import NoNetwork
 
@@ -396,13 +398,32 @@ def _algorithm_rules(s: Scenario) -> Iterator[Finding]:
             if getattr(training, key) != neutral:
                 yield Finding(("training", key), f"{neutral:g}", f"{name} {why}")
 
-    if name == "fedsgd":
-        yield from stays("local_epochs", 1, "makes one step a round")
     if name in WITHOUT_SERVER_RATE:
         yield from stays("server_learning_rate", 1, "has no learning rate of the server")
     if name in ASYNCHRONOUS:
         yield from stays("over_selection", 1, "has no rounds that need more clients than results")
         yield from stays("pause", 0, "has no rounds to rest between")
+
+
+def _mixture(s: Scenario) -> Iterator[Finding]:
+    """AFL has a weight for every client that may come."""
+    slots = s.training.options.get("clients")
+    total = sum(group.count for group in s.devices)
+    if s.training.algorithm == "afl" and isinstance(slots, int) and slots < total:
+        accepted = f"nothing here, or a whole number from {total}, the number of devices"
+        yield Finding(("training", "options", "clients"), accepted, "clients beyond would not be heard")
+
+
+def _target(s: Scenario) -> Iterator[Finding]:
+    """A target is one that a score can reach, and there is a score."""
+    target = s.report.target
+    if target is None:
+        return
+    path: KeyPath = ("report", "target")
+    if target > 1.0 and not is_regression(s.data.dataset, s.data.options):
+        yield Finding(path, "an accuracy above 0 up to 1 (100 %), as this is no regression")
+    if s.evaluator is None:
+        yield Finding(path, "null, or an evaluator", "without an evaluator no model has a score")
 
 
 def _client_evaluation(s: Scenario) -> Iterator[Finding]:
@@ -481,5 +502,8 @@ _CHECKS: Final = (
     _model_file,
     _algorithm_file,
     _surrogate,
+    _mixture,
+    _target,
+    *EFFECT_CHECKS,
     *FAULT_CHECKS,
 )

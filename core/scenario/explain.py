@@ -33,7 +33,7 @@ def problems_of(error: ValidationError, root: Node, *, whole: bool = True) -> li
     problems: list[Problem] = []
     for detail in error.errors(include_url=False)[:MAX_EXPLAINED]:
         if detail["type"] == CHECKS:
-            return [_located(finding, root) for finding in detail["ctx"]["findings"]] if whole else []
+            return [located(finding, root) for finding in detail["ctx"]["findings"]] if whole else []
         if detail["type"] == "missing" and not whole:
             continue
         path = tuple(part for part in detail["loc"] if part != "[key]")
@@ -43,10 +43,10 @@ def problems_of(error: ValidationError, root: Node, *, whole: bool = True) -> li
     if not whole:
         return problems
     draft = cast(Scenario, draft_of(Scenario, root.plain()))
-    return [*problems, *(_located(finding, root) for finding in checks.findings(draft))]
+    return [*problems, *(located(finding, root) for finding in checks.findings(draft))]
 
 
-def _located(finding: Finding, root: Node) -> Problem:
+def located(finding: Finding, root: Node) -> Problem:
     """A finding with its place; for a key that is not given, its default is what does not fit."""
     node, exact = root.find(finding.path)
     found = node.shown() if exact else ""

@@ -48,7 +48,7 @@ def load(
 
 def parse(data: Mapping[str, Any], origin: str = "scenario") -> Scenario:
     """A scenario from plain data, such as `Scenario.resolved()` gives. Raises `ScenarioError`."""
-    return _validated(_from_plain(data, Place(origin)), [])
+    return _validated(tree.from_plain(data, Place(origin)), [])
 
 
 def dumps(scenario: Scenario) -> str:
@@ -85,19 +85,11 @@ def _validated(root: Node, problems: list[Problem]) -> Scenario:
         problems.extend(problems_of(error, root, whole=whole))
     else:
         if not problems:
+            # Whatever is found wrong later, when data and models are made, is told with its place.
+            scenario.__dict__["places"] = root
             return scenario
     order = {origin: i for i, origin in enumerate(dict.fromkeys(problem.origin for problem in problems))}
     raise ScenarioError(sorted(dict.fromkeys(problems), key=lambda p: (order[p.origin], p.line or 0)))
-
-
-def _from_plain(data: object, place: Place) -> Node:
-    if isinstance(data, Mapping):
-        return Node({str(key): _from_plain(value, place) for key, value in data.items()}, place)
-    if isinstance(data, list | tuple):
-        return Node([_from_plain(value, place) for value in data], place)
-    if data is None or isinstance(data, str | int | float):
-        return Node(data, place)
-    raise TypeError(f"{data!r} is no plain data")
 
 
 # Files.

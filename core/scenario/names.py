@@ -19,6 +19,8 @@ class DatasetFacts(NamedTuple):
     examples: int | None
     natural_clients: int | None
     options: Mapping[str, Kind]
+    #: Whether its targets are numbers to come near to.
+    regression: bool = False
 
 
 _WIDE: Final = Whole(1, 65_536)
@@ -32,7 +34,7 @@ MODELS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "linear": {"bias": Flag()},
     "lstm": {"embedding": Whole(1, 16_384), "units": Whole(1, 16_384), "layers": Whole(1, 100)},
     "mcmahan_cnn": {"hidden": _WIDE},
-    "mlp": {"hidden": Wholes(1, 1, 65_536, most=32)},
+    "mlp": {"hidden": Wholes(1, 1, 65_536, most=32), "normalised": Flag()},
     "resnet": {"depth": Whole(8, 1202), "groups": Whole(1, 16)},
     "softmax": {},
 }
@@ -68,6 +70,10 @@ ALGORITHMS: Final[Mapping[str, Mapping[str, Kind]]] = {
     },
     "fedbuff": {**_SGD, "buffer": Whole(1, 1_000_000), "exponent": Number(0, 1e6)},
 }
+#: What algorithms train that keep some layers at the clients, if the scenario names no model.
+LAYERED: Final[Mapping[str, Mapping[str, object]]] = {
+    name: {"name": "mlp", "options": {"hidden": [32], "normalised": True}} for name in ("fedbn", "fedrep")
+}
 #: Algorithms whose server step has no learning rate, and those that do not wait for rounds.
 WITHOUT_SERVER_RATE: Final = ("feddyn", "fedasync")
 ASYNCHRONOUS: Final = ("fedasync", "fedbuff")
@@ -85,6 +91,7 @@ DATASETS: Final[Mapping[str, DatasetFacts]] = {
             "curvature_spread": Number(0, 5),
             "optimum_spread": Number(0, 1e6),
         },
+        regression=True,
     ),
     "synthetic": DatasetFacts(
         None, 30, {"clients": Whole(1, 10_000), "alpha": Number(0, 1000), "beta": Number(0, 1000)}
@@ -106,6 +113,7 @@ FILE_OPTIONS: Final[Mapping[str, Kind]] = {
     "test_values": Values(),
     "categories": Names(),
     "scale": Divisor(),
+    "y_scale": Number(above=0, maximum=1e30),
     "above": Number(),
     "missing_value": Number(),
     "missing": Choice("refuse", "impute", "drop"),
@@ -119,6 +127,14 @@ FILE_OPTIONS: Final[Mapping[str, Kind]] = {
     "target": Whole(0, 1_000_000),
     "horizon": Whole(1, 1_000_000),
 }
+
+
+def is_regression(dataset: str, options: Mapping[str, object]) -> bool:
+    """Whether the data are a regression's, whose models have errors and no accuracies."""
+    facts = DATASETS.get(dataset)
+    return options.get("task") == "regression" if facts is None else facts.regression
+
+
 PARTITIONS: Final[Mapping[str, str]] = {
     "natural": "Each client has the examples of one natural client of the data (of the digits: 14 putative writers).",
     "iid": "Shuffled and dealt in equal parts.",

@@ -44,21 +44,18 @@ def load_attribute(spec: str, relative_to: Path | None = None) -> object:
     return found
 
 
-def own_part(key: str, spec: str, make: Callable[[Callable[..., Any]], T], takes: str) -> T:
+def own_part(spec: str, make: Callable[[Callable[..., Any]], T], takes: str) -> T:
     """What `make` makes with the own function or class that `spec` names; `takes` says what is expected of it.
 
-    Raises `PluginError`, which names the scenario's `key`, whatever the user's code raises.
+    Raises `PluginError`, whatever the user's code raises.
     """
-    try:
-        factory = load_attribute(spec)
-    except PluginError as error:
-        raise PluginError(f"{key}: {error}") from error
+    factory = load_attribute(spec)
     if not callable(factory):
-        raise PluginError(f"{key}: {spec} is {factory!r:.100}; accepted: {takes}")
+        raise PluginError(f"{spec} is {factory!r:.100}; accepted: {takes}")
     try:
         return make(factory)
     except (Exception, SystemExit) as error:  # a user's function may raise anything
-        failed = f"{key}: {spec} failed: {type(error).__name__}: {error}"
+        failed = f"{spec} failed: {type(error).__name__}: {error}"
         raise PluginError(f"{failed}{_line_of(error, spec)}; accepted: {takes}") from error
 
 

@@ -7,6 +7,7 @@ adds files, lines, `extends` and overrides.
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from core.network.network import SHARINGS
 from core.network.transport import CONTROLS, QUEUE_S
-from core.scenario import checks
+from core.scenario import checks, tree
 from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
 from core.scenario.names import (
     ALGORITHMS,
@@ -24,6 +25,7 @@ from core.scenario.names import (
     EVALUATOR,
     FAULTS,
     FEATURE_SKEWS,
+    LAYERED,
     MESSAGES,
     MODELS,
     PARTITIONS,
@@ -214,7 +216,8 @@ class Training(Section):
     )
     deadline: PositiveSeconds = Field(600.0, description="Longest round, s; results that come later are not used.")
     local_epochs: Annotated[int, Whole(1, 100_000)] = Field(
-        1, description="Passes of a client over its own examples in a round."
+        1,
+        description="Passes of a client over its own examples in a round; fedsgd always takes one gradient over all.",
     )
     batch_size: Annotated[int, Whole(1, 1_000_000)] = Field(32, description="Examples of a client's step.")
     learning_rate: Annotated[float, Number(above=0, maximum=1e6)] = Field(
@@ -654,7 +657,11 @@ class Scenario(Section):
         1, description="All randomness follows from it; the same seed gives the same run."
     )
     data: Data = Field(default_factory=Data, description="The examples, and how they are dealt to clients.")
-    model: Model = Field(default_factory=Model, description="The model that is trained.")
+    model: Model = Field(
+        default_factory=Model,
+        description="The model that is trained. Without any: softmax; of fedbn and fedrep, which need layers, mlp with "
+        "a hidden layer of 32 and normalisation.",
+    )
     training: Training = Field(description="The training job.")
     coordinator: Station = Field(
         default_factory=lambda: Station(device="server", link="datacentre"),
@@ -677,6 +684,16 @@ class Scenario(Section):
     numerics: Numerics = Field(default_factory=Numerics, description="How numbers are computed.")
     real: Real = Field(default_factory=Real, description="How the study runs on real sockets.")
     report: Report = Field(default_factory=Report, description="What the report shows beside the results.")
+
+    @classmethod
+    def spelled_out(cls, data: object) -> object:
+        """Without a model, the algorithm's: where it parts the model between server and clients, one of layers."""
+        if not isinstance(data, dict):
+            return data
+        training = data.get("training")
+        algorithm = training.get("algorithm") if isinstance(training, dict) else None
+        given = LAYERED.get(algorithm) if isinstance(algorithm, str) else None
+        return data if given is None or data.get("model") else {**data, "model": given}
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -712,6 +729,11 @@ class Scenario(Section):
         """Results after which a round ends."""
         most = self.training.max_participants
         return self.device_count if most is None else most
+
+    @functools.cached_property
+    def places(self) -> tree.Node:
+        """Where each key stands: as `load` has found it; of a scenario made in Python, nowhere."""
+        return tree.from_plain(self.resolved(), tree.Place("scenario"))
 
     def resolved(self) -> dict[str, Any]:
         """All keys with their values as plain data, in SI units; `Scenario.model_validate` gives an equal scenario."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -119,6 +119,17 @@ class Unusable(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
+
+
+def from_plain(data: object, place: Place) -> Node:
+    """A tree of plain data, all of it at one place. Raises `TypeError`."""
+    if isinstance(data, Mapping):
+        return Node({str(key): from_plain(value, place) for key, value in data.items()}, place)
+    if isinstance(data, list | tuple):
+        return Node([from_plain(value, place) for value in data], place)
+    if data is None or isinstance(data, str | int | float):
+        return Node(data, place)
+    raise TypeError(f"{data!r} is no plain data")
 
 
 def parse(text: str, origin: str, *, lines: bool = True) -> tuple[Node, list[Problem]]:

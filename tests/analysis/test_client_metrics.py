@@ -34,7 +34,6 @@ from core.records import (
 )
 from core.roles.messages import TrainResult
 from core.scenario import Scenario
-from core.scenario.build import study as build
 from tests.analysis.fabricate import fabricate
 
 GLOBAL = {1: [0.5, 0.7, 0.9, 0.9], 2: [0.6, 0.8, 0.9, 0.9]}
@@ -258,7 +257,7 @@ def test_an_error_is_reached_from_above(tmp_path: Path) -> None:
 def test_scores_that_were_never_computed_reach_nothing(tmp_path: Path) -> None:
     """As of a run at the fidelity `timing`."""
     by_hand(tmp_path, target=0.9, accuracies=(None,) * 3, clients=False)
-    said = "0.900: not known (no model's score was computed)"
+    said = "90.0 %: not known (no model's score was computed)"
     assert f"  target    {said}" in plain(summary(tmp_path))
     text = write_report(tmp_path).read_text()
     assert "not known" in text
@@ -319,15 +318,21 @@ def scenario(target: Any, **data: Any) -> Scenario:
 
 def test_a_target_is_a_share_or_an_error() -> None:
     assert scenario("92.5 %").report.target == 0.925
-    assert scenario(3.5).report.target == 3.5
+    assert scenario(3.5, data={"dataset": "quadratics"}, model={"name": "linear"}).report.target == 3.5
     for wrong in (0, -0.1, "0 %", "fast", True, 1e13):
         with pytest.raises(ValueError, match="an accuracy or an error above 0"):
             scenario(wrong)
 
 
 def test_an_accuracy_above_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"report\.target: found 92\.5; accepted: an accuracy, at most 1 \(100 %\)"):
-        build(scenario(92.5))
+    with pytest.raises(ValueError, match=r"report\.target: accepted: an accuracy above 0 up to 1 \(100 %\)"):
+        scenario(92.5)
+
+
+def test_a_target_of_a_run_that_computes_nothing_is_said_to_be_unknown(tmp_path: Path) -> None:
+    settings = ["training.rounds=1", "numerics.fidelity=timing", "report.target=0.9"]
+    run = aivsim.run("quickstart", settings=settings, out=tmp_path / "run")
+    assert "  target    90.0 %: not computed at this fidelity (timing)" in plain(summary(run.directory))
 
 
 def test_ditto_on_digits_tells_of_own_models_and_the_target(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_sum_is_the_exact_sum_of_rounded_products(items: Any) -> None:
 def test_the_mean_is_weighted_by_examples() -> None:
     mean, counts = finished(summed([(update(1, 0), 1), (update(4, 8), 3)]))
     assert mean.tolist() == [3.25, 6.0]
-    assert counts == {"weight": 4, "accepted": 2, "not_finite": 0}
+    assert counts == {"weight": 4, "used": 2, "not_finite": 0}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1024.01, -2000.0])
@@ -85,19 +85,19 @@ def test_an_update_out_of_range_is_rejected_whole(bad: float, weight: int) -> No
     good = [(update(1, 2), 2), (update(3, 4), 2)]
     mean, counts = finished(summed([good[0], (update(0.5, bad), weight), good[1]]))
     assert mean.tolist() == [2, 3]
-    assert counts == {"weight": 4, "accepted": 2, "not_finite": 1}
+    assert counts == {"weight": 4, "used": 2, "not_finite": 1}
 
 
 @pytest.mark.parametrize("weight", [-1, MAX_WEIGHT + 1])
 def test_a_weight_out_of_range_is_rejected(weight: int) -> None:
-    assert finished(summed([(update(1, 2), weight)]))[1] == {"weight": 0, "accepted": 0, "not_finite": 1}
+    assert finished(summed([(update(1, 2), weight)]))[1] == {"weight": 0, "used": 0, "not_finite": 1}
 
 
 def test_the_largest_update_and_weight_fit() -> None:
     aggregation = exact_mean(MAX_WEIGHT)
     mean, counts = finished(summed([(update(1024, 0), MAX_WEIGHT)], aggregation), aggregation)
     assert mean.tolist() == [1024, 0]
-    assert counts["accepted"] == 1
+    assert counts["used"] == 1
 
 
 def test_no_weight_means_no_change_and_too_much_weight_is_not_a_number() -> None:

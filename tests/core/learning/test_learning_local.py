@@ -111,7 +111,7 @@ def test_evaluation_counts_every_example_once() -> None:
 
 def test_the_server_learning_rate_scales_the_mean() -> None:
     mean = ArrayDict({name: np.ones_like(a) for name, a in START.items()})
-    count = ArrayDict({"weight": np.int64(3), "accepted": np.int32(1), "not_finite": np.int32(0)})
+    count = ArrayDict({"weight": np.int64(3), "used": np.int32(1), "not_finite": np.int32(0)})
     moved = EAGER.run(fedavg(SOFTMAX, 4, server_learning_rate=0.5).apply, (START, mean, count, 3.0))["params"]
     for name in START:
         np.testing.assert_allclose(moved[name], START[name] + 0.5, rtol=1e-6)

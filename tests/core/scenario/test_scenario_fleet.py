@@ -218,6 +218,6 @@ def test_the_million_phones_are_a_million() -> None:
 
 def test_an_evaluator_without_examples_is_refused_before_the_run() -> None:
     wanted = scenario(14, {"test_fraction": 0.001})
-    with pytest.raises(ValueError, match=r"data.test_fraction: 0.001 of each client's examples is less than one"):
+    with pytest.raises(ValueError, match=r"data.test_fraction: found 0.001; of each client's examples this is less"):
         study(wanted)
     assert study(wanted.model_copy(update={"evaluator": None})).federation.test_shard().count == 0

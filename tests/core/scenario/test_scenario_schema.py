@@ -49,12 +49,13 @@ def test_names_and_facts_are_those_of_the_rooms_they_speak_of() -> None:
     assert set(names.DATASETS) == set(datasets())
     digits = dataset("digits")
     assert digits.client is not None
-    assert names.DATASETS["digits"] == (len(digits.y), int(digits.client.max()) + 1, {})
+    assert names.DATASETS["digits"] == (len(digits.y), int(digits.client.max()) + 1, {}, False)
     for name, generate in _GENERATORS.items():
         parameters = inspect.signature(generate).parameters
         facts = names.DATASETS[name]
         assert set(facts.options) == set(parameters) - {"seed"}
         assert facts.natural_clients == parameters["clients"].default
+        assert facts.regression == (generate(0).task == "regression")
     assert names.FILE_OPTIONS.keys() == {field.name for field in dataclasses.fields(Reading)}
     assert set(names.DATA_SUFFIXES) == set(_SUFFIXES)
     assert names.FEATURE_SKEWS == KINDS
