@@ -149,7 +149,8 @@ def test_an_own_part_that_fails_is_named(tmp_path: Path, command: str) -> None:
     done = process(command, "quickstart.yaml", folder=tmp_path)
     assert done.returncode == 2
     own = tmp_path / "own.py"
-    assert f"training.algorithm: {own}:make failed: KeyError: 'x' ({own}, line 2)" in done.stderr
+    assert "quickstart.yaml:2: training.algorithm: found " in done.stderr
+    assert f"; {own}:make failed: KeyError: 'x' ({own}, line 2)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
