@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,45 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
+#: What is larger is read again when it is asked for again, unless somebody still has it: a column of fifteen million
+#: messages takes 120 MB, and reading it a quarter of a second.
+LARGE_BYTES: Final = 1 << 25
+_Key = TypeVar("_Key")
+
+
+class _Cache(Generic[_Key]):
+    """Arrays by key: small ones are kept, large ones as long as somebody else keeps them."""
+
+    def __init__(self) -> None:
+        self._small: dict[_Key, Array] = {}
+        self._large: weakref.WeakValueDictionary[_Key, Array] = weakref.WeakValueDictionary()
+
+    def get(self, key: _Key) -> Array | None:
+        found = self._small.get(key)
+        return self._large.get(key) if found is None else found
+
+    def keep(self, key: _Key, array: Array) -> Array:
+        array.flags.writeable = False
+        if array.nbytes > LARGE_BYTES:
+            self._large[key] = array
+        else:
+            self._small[key] = array
+        return array
+
+
+def _joined(parts: Iterable[Array], rows: int) -> Array:
+    """Parts of so many rows in all, one behind the other, without a second copy of the whole."""
+    whole: Array | None = None
+    filled = 0
+    for part in parts:
+        if whole is None:
+            whole = np.empty(rows, part.dtype)
+        elif part.dtype != whole.dtype:
+            whole = whole.astype(np.result_type(whole, part))
+        whole[filled : filled + len(part)] = part
+        filled += len(part)
+    assert whole is not None
+    return whole
 
 
 class Columns(Mapping[str, Array]):
@@ -29,18 +69,20 @@ class Columns(Mapping[str, Array]):
         self._directory = directory
         self._table = table
         self._names = tuple(names)
-        self._made: dict[str, Array] = {}
+        self._made: _Cache[str] = _Cache()
 
     def __getitem__(self, name: str) -> Array:
         found = self._made.get(name)
         if found is None:
             if name not in self._names:
                 raise KeyError(name)
-            parts = [_numpy(part[name]) for part in read_parts(self._directory, self._table, [name])]
-            if not parts:
-                parts = [_numpy(schema(TABLES[self._table]).empty_table()[name])]
-            found = self._made[name] = np.concatenate(parts)
-            found.flags.writeable = False
+            rows = sum(rows for _, rows in part_schemas(self._directory, self._table))
+            if rows:
+                parts = read_parts(self._directory, self._table, [name])
+                found = _joined((_numpy(part[name]) for part in parts), rows)
+            else:
+                found = _numpy(schema(TABLES[self._table]).empty_table()[name])
+            found = self._made.keep(name, found)
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -60,7 +102,8 @@ class Run:
         self.manifest: Manifest = read_manifest(self.directory)
         self._tables: dict[str, pa.Table] = {}
         self._columns: dict[str, Columns] = {}
-        self._codes: dict[tuple[str, str], tuple[npt.NDArray[np.int32], list[str]]] = {}
+        self._codes: _Cache[tuple[str, str]] = _Cache()
+        self._strings: dict[tuple[str, str], list[str]] = {}
 
     @property
     def tables(self) -> list[str]:
@@ -100,27 +143,28 @@ class Run:
 
     def codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         """A column of strings as numbers, which are read-only, and the strings that they stand for."""
-        found = self._codes.get((name, column))
+        key = name, column
+        found = self._codes.get(key)
         if found is None:
-            found = self._codes[name, column] = self._read_codes(name, column)
-        return found
+            found, self._strings[key] = self._read_codes(name, column)
+            found = self._codes.keep(key, found)
+        return found, self._strings[key]
 
     def _read_codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         import pyarrow as pa
 
         numbers: dict[str, int] = {}
-        found = [np.empty(0, np.int32)]
-        for part in read_parts(self.directory, name, [column]):
-            chunks = part[column].combine_chunks()
-            if not pa.types.is_dictionary(chunks.type):
-                chunks = chunks.dictionary_encode()
-            known = [numbers.setdefault(string, len(numbers)) for string in chunks.dictionary.to_pylist()]
-            found.append(np.array(known, np.int32)[chunks.indices.to_numpy(zero_copy_only=False)])
-        if len(found) == 1:
-            self._empty(name)
-        codes = np.concatenate(found)
-        codes.flags.writeable = False
-        return codes, list(numbers)
+
+        def parts() -> Iterator[Array]:
+            for part in read_parts(self.directory, name, [column]):
+                chunks = part[column].combine_chunks()
+                if not pa.types.is_dictionary(chunks.type):
+                    chunks = chunks.dictionary_encode()
+                known = [numbers.setdefault(string, len(numbers)) for string in chunks.dictionary.to_pylist()]
+                yield np.array(known, np.int32)[chunks.indices.to_numpy(zero_copy_only=False)]
+
+        rows = self.count(name)
+        return _joined(parts(), rows) if rows else np.empty(0, np.int32), list(numbers)
 
     def rounds(self) -> Columns:
         """The training rounds."""
