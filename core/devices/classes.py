@@ -163,9 +163,9 @@ class DeviceProfile:
                 f"the voltage of {battery.ocv_at(battery.energy_j):.3g} V falls below {battery.cutoff_v:g} V or breaks "
                 f"down over its resistance; less load, less resistance or a lower cutoff_v is needed"
             )
-        full_j = battery.full_j(1.0)
+        full_j = battery.full_j(battery.spare_w(0.0), 1.0)
         if full_j <= 0.0:
-            raise ValueError(f"device {self.name!r}: its battery cannot be charged: limit_v or end_a ends it at once")
+            raise ValueError(f"device {self.name!r}: its battery cannot be charged: limit_v ends it at once")
 
     @property
     def battery_j(self) -> float | None:

@@ -173,4 +173,4 @@ def test_a_battery_that_cannot_feed_its_load_is_refused() -> None:
     with pytest.raises(ValueError, match=r"its battery cannot feed its load of 60 W even when full, at 25 °C"):
         dataclasses.replace(BASE, battery=battery, max_w=60.0)
     with pytest.raises(ValueError, match="its battery cannot be charged"):
-        dataclasses.replace(BASE, battery=dataclasses.replace(battery, end_a=100.0))
+        dataclasses.replace(BASE, battery=dataclasses.replace(battery, limit_v=battery.ocv_v[0] + 1e-6))
