@@ -156,7 +156,7 @@ class DeviceProfile:
         battery = self.battery
         if battery is None:
             return
-        most_w = self.idle_w + self.dynamic_w + self.screen_w
+        most_w = self.most_w
         if most_w > 0.0 and battery.empty_s(battery.energy_j, most_w, 1.0) == 0.0:
             raise ValueError(
                 f"device {self.name!r}: its battery cannot feed its load of {most_w:g} W even when full, at 25 °C: "
@@ -166,6 +166,12 @@ class DeviceProfile:
         full_j = battery.full_j(battery.spare_w(0.0), 1.0)
         if full_j <= 0.0:
             raise ValueError(f"device {self.name!r}: its battery cannot be charged: limit_v ends it at once")
+
+    @property
+    def most_w(self) -> float:
+        """Greatest load: busy, its screen on, and the thirstiest of its radios in its thirstiest state, W."""
+        radio_w = max((radio.most_w for radio in self.radios.values()), default=0.0)
+        return self.idle_w + self.dynamic_w + self.screen_w + radio_w
 
     @property
     def battery_j(self) -> float | None:

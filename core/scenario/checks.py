@@ -135,7 +135,7 @@ def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
     battery = profile.battery
     if battery is None:
         return
-    load_w = profile.idle_w + profile.dynamic_w
+    load_w = profile.most_w
     if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, battery.resistance_factor(station.ambient)) == 0.0:
         yield Finding(
             (*path, "ambient"),
