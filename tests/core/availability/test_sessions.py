@@ -240,3 +240,14 @@ def test_habits_that_nobody_has_are_refused(wrong: dict[str, float]) -> None:
 
 def test_states_are_bits() -> None:
     assert {IN_USE, CHARGING, METERED} == {1, 2, 4}
+
+
+def test_half_of_the_sessions_end_in_use_and_30_per_cent_of_waits_are_away() -> None:
+    """The defaults of `use_chance` and `away`, within four standard errors (1 - 6e-5)."""
+    table = Table(Sessions(Habits(nights=0.0, sessions_per_day=20.0), 3000, 9, "phone"))
+    found = table.until(3 * DAY_S)
+    after_dock = found.after[found.before == DOCKED]
+    used = (after_dock == IN_USE).mean()
+    assert abs(used - 0.5) < 4 * 0.5 / math.sqrt(len(after_dock))
+    waits = found.after[(found.after == AWAY) | (found.after == HOME)]
+    assert abs((waits == AWAY).mean() - 0.3) < 4 * math.sqrt(0.21 / len(waits))

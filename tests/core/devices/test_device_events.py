@@ -362,3 +362,32 @@ def test_a_device_is_small() -> None:
     own = {id(v): v for v in (getattr(device, name) for name in slots) if isinstance(v, float)}
     assert not hasattr(device, "__dict__")
     assert sys.getsizeof(device) + sum(map(sys.getsizeof, own.values())) <= 750
+
+
+def test_a_lump_costs_the_battery_its_margin_of_loss() -> None:
+    """Bytes of E joules beside a load P take E OCV / sqrt(OCV^2 - 4 R P): 4 V and 0.5 ohm with 5 W give 4 / sqrt(6)."""
+    battery = Battery(1000.0, 16.0, 0.5, ocv_v=(4.0, 4.0), resistance_ohm=(0.5, 0.5))
+    device = Device(dataclasses.replace(PLAIN, battery=battery), link_kind="wifi")
+    device.submit(0.0, 1, seconds_of_work(100))
+    device.settle(10.0)
+    before = device.energy_j(10.0)
+    device.moved(10.0, sent=40)
+    device.settle(10.0)
+    after = device.energy_j(10.0)
+    assert after["radio_send"] == 10.0
+    assert after["battery_loss"] - before["battery_loss"] == pytest.approx(10.0 * (4.0 / 6.0**0.5 - 1.0), rel=1e-12)
+
+
+def test_the_chargers_loss_warms_the_case_by_its_share() -> None:
+    phone = profile("phone_mid")
+    battery, heat = phone.battery, phone.heat
+    assert battery is not None
+    assert heat is not None
+    device = Device(phone, link_kind="wifi", battery_level=0.5, charging=True)
+    device.settle(60.0)
+    energy = device.energy_j(60.0)
+    assert phone.charge_heat_share == 0.5
+    assert energy["charger_loss"] > energy["idle"]
+    case_w = (energy["idle"] + energy["battery_loss"] + 0.5 * energy["charger_loss"]) / 60.0
+    _, case_c = heat.after(25.0, 25.0, 0.0, case_w, 25.0, 60.0)
+    assert device.reading(60.0).case_temperature_c == pytest.approx(case_c, abs=1e-3)
