@@ -264,12 +264,14 @@ class Availability(Section):
     ] = Field(None, description="File of traces, for the devices in turn.")
     shuffled: Bool = Field(False, description="Whether each device begins anywhere in its trace, not at the beginning.")
     sessions_per_day: Annotated[float, Number(0, 1000)] = Field(
-        8.0, description="Sessions on the charger that would begin in a day if the device always waited for one."
+        20.0, description="Sessions on the charger that would begin in a day if the device always waited for one."
     )
     spread: Annotated[float, Number(0, 2)] = Field(
         0.0, description="Standard deviation of the natural logarithm of that number among the devices."
     )
-    amplitude: Fraction = Field(0.6, description="How much the number of sessions swings over a day: 0.6 is fourfold.")
+    amplitude: Fraction = Field(
+        0.0, description="How much the number of sessions swings over a day beside the nights: 0.6 is fourfold."
+    )
     peak: Annotated[float, HOURS_OF_DAY] = Field(7200.0, description="Time of day of most sessions, s from midnight.")
     session_median: Annotated[float, SESSION] = Field(300.0, description="Median length of a session, s.")
     session_spread: Annotated[float, Number(0, 3)] = Field(

@@ -46,7 +46,7 @@ def test_a_word_stands_for_a_kind() -> None:
     plain, word, full = scenario(), scenario(availability="sessions"), scenario(availability={"kind": "sessions"})
     assert plain.devices[0].availability.kind == "always"
     assert word == full
-    assert word.devices[0].availability.sessions_per_day == 8.0
+    assert word.devices[0].availability.sessions_per_day == 20.0
     assert Scenario.model_validate(word.resolved()) == word
     assert fleet(plain).process is None
     assert fleet(plain).attendance(Requirements()) is None
