@@ -159,7 +159,7 @@ class DeviceProfile:
         most_w = self.most_w
         if most_w > 0.0 and battery.empty_s(battery.energy_j, most_w, 1.0) == 0.0:
             raise ValueError(
-                f"device {self.name!r}: its battery cannot feed its load of {most_w:g} W even when full, at 25 °C: "
+                f"device {self.name!r}: its battery cannot feed its load of {most_w:.3g} W even when full, at 25 °C: "
                 f"the voltage of {battery.ocv_at(battery.energy_j):.3g} V falls below {battery.cutoff_v:g} V or breaks "
                 f"down over its resistance; less load, less resistance or a lower cutoff_v is needed"
             )

@@ -139,7 +139,7 @@ def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
     if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, battery.resistance_factor(station.ambient)) == 0.0:
         yield Finding(
             (*path, "ambient"),
-            f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:g} W",
+            f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:.3g} W",
             "in this cold its resistance is too large, even when it is full",
         )
 
