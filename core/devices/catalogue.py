@@ -181,6 +181,7 @@ def link(name: str) -> Link:
         up_bytes_per_s=value["up_bytes_per_s"],
         down_bytes_per_s=value["down_bytes_per_s"],
         loss=value["loss"],
+        rate_sd_log=value["rate_sd_log"],
         metered=entry["metered"],
         translated=entry.get("translated", False),
         radio=entry.get("radio", ""),

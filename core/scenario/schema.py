@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from core.network.network import SHARINGS
 from core.network.transport import CONTROLS, QUEUE_S
 from core.scenario import checks, tree
-from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
+from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Spread, Text, Whole
 from core.scenario.names import (
     ALGORITHMS,
     COORDINATOR,
@@ -324,11 +324,15 @@ class Group(Section):
     )
     charging: Bool = Field(False, description="Whether they are on a charger.")
     ambient: Ambient = Field(25.0, description="Temperature around them, °C.")
-    speed_spread: Annotated[float, Number(0, 2)] = Field(
-        0.0, description="Standard deviation of the natural logarithm of their speed; 0: all alike, 0.5 is realistic."
+    speed_spread: Annotated[float | Literal["class"], Spread(0, 2)] = Field(
+        0.0,
+        description="Standard deviation of the natural logarithm of their speed; 0: all alike; class: as the catalogue "
+        "has it for the device, 0.5 for phones.",
     )
-    network_spread: Annotated[float, Number(0, 2)] = Field(
-        0.0, description="Standard deviation of the natural logarithm of their links' rates; 0: all alike."
+    network_spread: Annotated[float | Literal["class"], Spread(0, 2)] = Field(
+        0.0,
+        description="Standard deviation of the natural logarithm of their links' rates; 0: all alike; class: as the "
+        "catalogue has it for the link.",
     )
     availability: Availability = Field(
         default_factory=Availability,
