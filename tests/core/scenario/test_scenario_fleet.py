@@ -224,7 +224,7 @@ def test_an_evaluator_without_examples_is_refused_before_the_run() -> None:
 
 
 def test_a_class_brings_its_own_spread() -> None:
-    """`class` is the catalogue's sd(ln), 0.5 for the speed of phones and for the rates of Wi-Fi at home; 0 if not asked."""
+    """`class` is the catalogue's sd(ln): 0.5 for the speed of phones and the rates of Wi-Fi at home. Unasked, it is 0."""
     plain = fleet(scenario())
     assert (plain.speed_spread, plain.network_spread) == (0.0, 0.0)
     asked = scenario(speed_spread="class", network_spread="class", count=400)
@@ -240,8 +240,6 @@ def test_a_class_brings_its_own_spread() -> None:
 
 def test_speed_sd_log_of_a_class_of_ones_own_has_an_effect() -> None:
     own = {"worn": {"base": "phone_mid", "numbers": {"speed_sd_log": 1.5}}}
-    made = Scenario.model_validate({**scenario(speed_spread="class").resolved(), "profiles": own})
-    made = Scenario.model_validate(
-        {**made.resolved(), "devices": [{**made.resolved()["devices"][0], "device": "worn"}]}
-    )
+    group = {**GROUP, "device": "worn", "speed_spread": "class"}
+    made = parse({"training": {"rounds": 1}, "data": {"partition": "sampled"}, "devices": [group], "profiles": own})
     assert fleet(made).speed_spread == 1.5
