@@ -224,7 +224,7 @@ def test_an_evaluator_without_examples_is_refused_before_the_run() -> None:
 
 
 def test_a_class_brings_its_own_spread() -> None:
-    """`class` is the catalogue's sd(ln): 0.5 for the speed of phones and the rates of Wi-Fi at home. Unasked it is 0."""
+    """`class` is the catalogue's sd(ln): 0.5 for the speed of phones and the rates of Wi-Fi at home. Unasked, 0."""
     plain = fleet(scenario())
     assert (plain.speed_spread, plain.network_spread) == (0.0, 0.0)
     asked = scenario(speed_spread="class", network_spread="class", count=400)
