@@ -103,7 +103,9 @@ def _places(scenario: Scenario) -> None:
         battery = "mains"
         if resolve.profile(scenario, group.device).battery is not None:
             battery = _charge(group)
-        rows.append(_place(scenario, group.name, group.count, group, battery, f"{group.speed_spread:g}"))
+        rows.append(
+            _place(scenario, group.name, group.count, group, battery, f"{resolve.spreads(scenario, group)[0]:g}")
+        )
     headers = ("name", "count", "class", "link", "up / down Mbit/s", "latency ms", "region", "battery", "speed spread")
     show.table(headers, rows, right=(1, 4, 5, 8))
 

@@ -39,7 +39,7 @@ class Card:
 def write_report(directory: Path) -> Path:
     """Write `report.html` into a run's directory and tell its path. Raises `RecordsError`."""
     from analysis.plots.clients import clients
-    from analysis.plots.cost import energy, spending
+    from analysis.plots.cost import energy, purposes, spending
     from analysis.plots.data import labels
     from analysis.plots.devices import batteries, temperatures
     from analysis.plots.faults import faults
@@ -50,7 +50,18 @@ def write_report(directory: Path) -> Path:
     study = Study(Run(directory))
     with styled():
         before = [learning(study), clients(study)]
-        drawings = (close_look, overview, faults, durations, spending, energy, batteries, temperatures, labels)
+        drawings = (
+            close_look,
+            overview,
+            faults,
+            durations,
+            spending,
+            energy,
+            purposes,
+            batteries,
+            temperatures,
+            labels,
+        )
         after = [draw(study) for draw in drawings]
     page = pages().get_template("report.html")
     text = page.render(

@@ -30,6 +30,8 @@ DRAWS: Final = (
     "battery_loss",
     "charger_loss",
 )
+#: Those of them that are the radios'.
+RADIO_DRAWS: Final = ("radio_send", "radio_receive", "radio_tail")
 #: How a client's part in a round may end, in the order in which it is shown.
 ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
 #: What is said of accepted updates that the exact sum did not take.
@@ -273,8 +275,9 @@ class Study:
             for purpose in ("training", "inference")
         }
         computed = drawn["processor"] + drawn["accelerator"]
-        found["unfinished"] = max(computed - sum(found.values()), 0.0)
-        found["protocol"] = drawn["radio_send"] + drawn["radio_receive"] + drawn["radio_tail"]
+        rest_j = computed - sum(found.values())
+        found["unfinished"] = rest_j if rest_j > 1e-9 * computed else 0.0  # the rest is rounding
+        found["protocol"] = sum(drawn[draw] for draw in RADIO_DRAWS)
         found["idle"] = sum(drawn.values()) - computed - found["protocol"]
         return found
 

@@ -40,11 +40,19 @@ def summary(directory: Path) -> list[str]:
         f"  time      {time}",
         f"  traffic   {units.text(study.total_bytes, 'B')} in {messages} messages",
         f"  energy    {energy if study.energy_j else 'not measured'}",
+        *_purposes(study),
         f"  trace     {manifest.trace_sha256 or '–'}",
         f"  model     {manifest.model_sha256 or '–'}",
         f"  report    {report}" if report.exists() else f"  records   {study.run.directory}",
     ]
     return [line.replace("\u00a0", " ").replace("\u202f", " ") for line in lines]
+
+
+def _purposes(study: Study) -> list[str]:
+    """What the clients' energy was for."""
+    found = study.purposes_j(study.clients) if study.energy_j else {}
+    parts = [f"{purpose} {units.text(joules, 'J')}" for purpose, joules in found.items() if joules > 0.0]
+    return [f"            clients: {', '.join(parts)}"] if parts else []
 
 
 def _target(study: Study) -> list[str]:

@@ -31,6 +31,8 @@ class Link:
     up_bytes_per_s: float
     down_bytes_per_s: float
     loss: float = 0.0
+    #: Standard deviation of the natural logarithm of the rates within the class; None if it is not known.
+    rate_sd_log: float | None = None
     metered: bool = False
     #: Which radio of that kind, for devices that have several, such as nr; empty: the usual one.
     radio: str = ""

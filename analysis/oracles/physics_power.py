@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.oracles import Check, Findings, Section
+from analysis.oracles import Check, Drawing, Findings, Section
 from core.devices import Cluster, Device, Radio, Work, operating_points, profile
 from core.devices.catalogue import radio
 from core.devices.processor import speed_at
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOMINAL_V: Final = 3.85
 
@@ -50,7 +53,23 @@ def _linux(data: Path) -> Findings:
     checks.append(
         Check("power law", said, f"{source}; phone profiles: 2.2 to 2.6", 2.4, float(np.mean(exponents)), 0.4)
     )
-    return Findings(checks)
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, ORANGE, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        axes.plot([100 * p.power for p in points], [100 * p.speed for p in points], "o-", color=BLUE, label=source)
+        shares = np.linspace(0.02, 1.0, 100)
+        law = [100 * speed_at(float(share), ()) for share in shares]
+        axes.plot(100 * shares, law, "--", color=ORANGE, label="power law, exponent 2.4")
+        axes.set_xlabel("power (% of full power)")
+        axes.set_ylabel("speed (% of full speed)")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    caption = "Operating points of a phone's processor, and the law that stands for them where there is no table."
+    return Findings(checks, (Drawing("power_points", caption, draw),))
 
 
 def _profiles(data: Path) -> Findings:
@@ -150,7 +169,23 @@ def _radios(_: Path) -> Findings:
                 relative=True,
             )
         )
-    return Findings(checks)
+
+    def draw() -> Figure:
+        from analysis.plots.style import CLASS_COLOURS, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        sizes = np.geomspace(1e2, 1e8, 60)
+        for name, colour in zip(("wifi_pixel6", "lte", "lte_2012", "nr_low"), CLASS_COLOURS, strict=False):
+            joules = [radio(name).transfer_j(float(size), 10 * mbit, up=True) for size in sizes]
+            axes.loglog(sizes, joules, color=colour, label=name)
+        axes.set_xlabel("size (B), sent at 10 Mbit/s")
+        axes.set_ylabel("energy (J)")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    caption = "Energy of one transfer by size: promotion and tail cost the same for any, the active radio by the byte."
+    return Findings(checks, (Drawing("radio_transfer", caption, draw),))
 
 
 def _conserved(_: Path) -> Findings:

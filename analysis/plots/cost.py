@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from analysis.plots.style import (
     DRAW_NAMES,
     FAINT,
     ORANGE,
+    PURPOSE_COLOURS,
+    PURPOSE_NAMES,
+    VERMILLION,
     Plot,
     clock,
     figure,
@@ -20,7 +24,7 @@ from analysis.plots.style import (
     svg,
     time_axis,
 )
-from analysis.study import DRAWS, Floats, Study, sums_until
+from analysis.study import DRAWS, RADIO_DRAWS, Floats, Study, sums_until
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,18 +113,59 @@ def energy(study: Study) -> Plot | None:
     if not groups:
         return None
     drawn = figure(1.25 + 0.42 * len(groups))
-    axes = drawn.subplots()
+    _shares(drawn.subplots(), groups, drawn_j, DRAW_COLOURS, DRAW_NAMES)
+    whole = study.drawn_j()
+    most = max(whole, key=lambda draw: whole[draw])
+    share = whole[most] / sum(whole.values())
+    radios = units.text(sum(whole[draw] for draw in RADIO_DRAWS), "J")
+    caption = (
+        f"Each bar is all the energy of one class of devices over the whole study, divided by what drew it. Of "
+        f"{units.text(sum(whole.values()), 'J')} in all, {units.percent(share, 0)} went to "
+        f"{'being idle' if most == 'idle' else 'the ' + DRAW_NAMES[most]}; the radios took {radios}."
+    )
+    return Plot("energy", "Where the energy went", caption, svg(drawn, "energy", caption))
+
+
+def purposes(study: Study) -> Plot | None:
+    """Joules of each class of devices by what they were for; None if no energy was recorded."""
+    groups = study.classes_of(list(study.energy_j))
+    found_j = {kind: study.purposes_j(names) for kind, names in groups.items()}
+    groups = {kind: names for kind, names in groups.items() if sum(found_j[kind].values()) > 0.0}
+    if not groups:
+        return None
+    drawn = figure(1.25 + 0.42 * len(groups))
+    _shares(drawn.subplots(), groups, found_j, PURPOSE_COLOURS, PURPOSE_NAMES)
+    parts = [
+        f"{PURPOSE_NAMES[purpose]} {units.text(joules, 'J')}"
+        for purpose, joules in study.purposes_j().items()
+        if joules > 0.0
+    ]
+    caption = (
+        "The same energy by what it was for: training and inference are what jobs took above idle, the protocol's is "
+        f"that of the radios, and the rest is idling, screens and losses. In all: {', '.join(parts)}."
+    )
+    return Plot("purposes", "What the energy was for", caption, svg(drawn, "purposes", caption))
+
+
+def _shares(
+    axes: Axes,
+    groups: dict[str, list[str]],
+    joules: dict[str, dict[str, float]],
+    colours: Mapping[str, str],
+    labels: Mapping[str, str],
+) -> None:
+    """A bar for each class of devices, divided by shares of its energy, with the energy beside it."""
+    from matplotlib.patches import Patch
+
     axes.grid(visible=False)
-    present = [draw for draw in DRAWS if any(drawn_j[kind][draw] > 0.0 for kind in groups)]
+    present = [part for part in colours if any(joules[kind][part] > 0.0 for kind in groups)]
     for row, (kind, names) in enumerate(groups.items()):
-        parts = drawn_j[kind]
-        total = sum(parts.values())
+        total = sum(joules[kind].values())
         left = 0.0
-        for draw in present:
-            width = 100.0 * parts[draw] / total
-            axes.barh(row, width, left=left, height=0.66, color=DRAW_COLOURS[draw], edgecolor="white", linewidth=0.8)
+        for part in present:
+            width = 100.0 * joules[kind][part] / total
+            axes.barh(row, width, left=left, height=0.66, color=colours[part], edgecolor="white", linewidth=0.8)
             if width >= 6.0:
-                light = draw in ("processor", "charger_loss")
                 axes.text(
                     left + width / 2,
                     row,
@@ -128,14 +173,14 @@ def energy(study: Study) -> Plot | None:
                     ha="center",
                     va="center_baseline",
                     fontsize=9,
-                    color="white" if light else "black",
+                    color="white" if colours[part] in (BLUE, VERMILLION) else "black",
                 )
             left += width
         each = units.text(total / len(names), "J")
         words = f"{each} each, {units.text(total, 'J')} in all" if len(names) > 1 else each
         axes.text(101.0, row, words, va="center_baseline", fontsize=9.5)
-    labels = [f"{len(names)} × {kind}" if len(names) > 1 else kind for kind, names in groups.items()]
-    axes.set_yticks(range(len(groups)), labels)
+    ticks = [f"{len(names)} × {kind}" if len(names) > 1 else kind for kind, names in groups.items()]
+    axes.set_yticks(range(len(groups)), ticks)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0.0, 142.0)
     axes.set_xticks([0, 25, 50, 75, 100])
@@ -143,16 +188,4 @@ def energy(study: Study) -> Plot | None:
     axes.tick_params(axis="y", length=0)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-    from matplotlib.patches import Patch
-
-    legend_above(axes, [Patch(color=DRAW_COLOURS[draw], label=DRAW_NAMES[draw]) for draw in present], width_in=7.0)
-    whole = study.drawn_j()
-    most = max(whole, key=lambda draw: whole[draw])
-    share = whole[most] / sum(whole.values())
-    radios = units.text(whole["radio_send"] + whole["radio_receive"], "J")
-    caption = (
-        f"Each bar is all the energy of one class of devices over the whole study, divided by what drew it. Of "
-        f"{units.text(sum(whole.values()), 'J')} in all, {units.percent(share, 0)} went to "
-        f"{'being idle' if most == 'idle' else 'the ' + DRAW_NAMES[most]}; the radios took {radios}."
-    )
-    return Plot("energy", "Where the energy went", caption, svg(drawn, "energy", caption))
+    legend_above(axes, [Patch(color=colours[part], label=labels[part]) for part in present], width_in=7.0)

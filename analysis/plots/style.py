@@ -64,6 +64,20 @@ DRAW_NAMES: Final = {
     "battery_loss": "battery's loss",
     "charger_loss": "charger's loss",
 }
+PURPOSE_COLOURS: Final = {
+    "training": BLUE,
+    "inference": SKY,
+    "unfinished": YELLOW,
+    "protocol": ORANGE,
+    "idle": "#b5b5b5",
+}
+PURPOSE_NAMES: Final = {
+    "training": "training",
+    "inference": "inference",
+    "unfinished": "unfinished jobs",
+    "protocol": "protocol",
+    "idle": "idle",
+}
 
 WIDTH_IN: Final = 8.8
 _SETTINGS: Final[dict[str, Any]] = {

@@ -4,7 +4,7 @@ from core.availability.process import ROW, Course, Process, Table, Transitions
 from core.availability.replay import Replay
 from core.availability.sessions import Habits, Sessions
 from core.availability.states import CHARGING, IN_USE, METERED, STATES, changes
-from core.availability.traces import Capacity, Trace, TraceError, read_capacities, read_traces
+from core.availability.traces import Trace, TraceError, read_traces
 from core.availability.traits import TRAITS, Traits, factor
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "ROW",
     "STATES",
     "TRAITS",
-    "Capacity",
     "Course",
     "Habits",
     "Process",
@@ -27,6 +26,5 @@ __all__ = [
     "Transitions",
     "changes",
     "factor",
-    "read_capacities",
     "read_traces",
 ]

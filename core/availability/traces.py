@@ -148,35 +148,6 @@ def _fedscale(where: str, data: bytes) -> Iterator[Trace]:
         yield _trace(where, str(client), period_s, slots)
 
 
-@dataclasses.dataclass(frozen=True)
-class Capacity:
-    """FedScale's `client_device_capacity` of one client."""
-
-    #: Time of inference of one sample, s.
-    inference_s: float
-    #: Rate of its network, bytes/s.
-    bytes_per_s: float
-
-
-def read_capacities(path: str | Path) -> Mapping[str, Capacity]:
-    """A `client_device_capacity` file, by client. Raises `TraceError`."""
-    where = str(path)
-    clients = _unpickled(where, _bytes(Path(path)))
-    if not isinstance(clients, dict) or len(clients) > MAX_CLIENTS:
-        _refuse(where, f"a map of at most {MAX_CLIENTS} clients is accepted")
-    found: dict[str, Capacity] = {}
-    for client, entry in clients.items():
-        here = f"{where}: client {str(client)[:100]!r}"
-        if not isinstance(client, str | int) or not isinstance(entry, dict):
-            _refuse(here, "a map of names or numbers to maps is accepted")
-        computation = _number(here, "computation", entry.get("computation"))
-        communication = _number(here, "communication", entry.get("communication"))
-        if not computation > 0.0 or not communication > 0.0:
-            _refuse(here, "computation (ms a sample) and communication (kbit/s) above 0 are accepted")
-        found[str(client)] = Capacity(computation / 1000.0, communication * 125.0)
-    return found
-
-
 # FLASH.
 
 _NETWORKS: Final = {"wifi": 0, "2G": METERED, "3G": METERED, "4G": METERED, "5G": METERED, "Unknown": METERED}

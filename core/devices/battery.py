@@ -63,7 +63,8 @@ class Battery:
 
     #: Energy of the full battery: the integral of its open-circuit voltage over its charge, J.
     energy_j: float
-    #: What charging draws from the charger at most, and the share of it that reaches the battery's terminals.
+    #: What the charger gives at most, to the load and the battery together, and the share of what it gives to the
+    #: battery that reaches the terminals.
     charge_w: float
     charge_efficiency: float
     levels: tuple[float, ...] = (0.0, 1.0)
@@ -87,7 +88,7 @@ class Battery:
     #: Whether it is without losses and limits: then times are energies over powers.
     _ideal: bool = dataclasses.field(init=False, repr=False, compare=False)
     _discharges: dict[tuple[float, float], Discharge] = dataclasses.field(init=False, repr=False, compare=False)
-    _charges: dict[float, Charge] = dataclasses.field(init=False, repr=False, compare=False)
+    _charges: dict[tuple[float, float], Charge] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("energy_j", "charge_w", "charge_efficiency"):
@@ -142,10 +143,9 @@ class Battery:
         """Charge of the full battery, C."""
         return (self._energy[1] - self._energy[0]) / (self._ocv[0] * (LEVELS[1] - LEVELS[0]))
 
-    @property
-    def stored_w(self) -> float:
-        """Power at the terminals while the charger gives all it can, W."""
-        return self.charge_w * self.charge_efficiency
+    def spare_w(self, load_w: float) -> float:
+        """Power at the terminals while the charger gives all that a load of less than `charge_w` leaves it, W."""
+        return (self.charge_w - load_w) * self.charge_efficiency
 
     def resistance_factor(self, celsius: float) -> float:
         """Resistance at a temperature over that at 25 °C."""
@@ -272,19 +272,25 @@ class Battery:
         watts = self.discharge(power_w, factor).drain_w[self.cell_at(energy_j)]
         return watts if watts < math.inf else power_w
 
-    # Charging.
+    def least_j(self, power_w: float, factor: float) -> float:
+        """Energy above which the battery can feed `power_w` all the way up, J; that of the full one if it never can."""
+        if power_w <= 0.0 or self._ideal:
+            return 0.0
+        drain_w = self.discharge(power_w, factor).drain_w
+        return self._energy[next((cell + 1 for cell in reversed(range(_CELLS)) if drain_w[cell] == math.inf), 0)]
 
-    def charging(self, factor: float) -> Charge:
-        """The curve of the charger."""
-        found = self._charges.get(factor)
+    # Charging. `limit_w` is the power that there is at the terminals.
+
+    def charging(self, limit_w: float, factor: float) -> Charge:
+        """The curve of charging with a power above 0."""
+        found = self._charges.get((limit_w, factor))
         if found is None:
             if len(self._charges) >= _MOST_CURVES:
                 self._charges.clear()
-            found = self._charges[factor] = self._charge(factor)
+            found = self._charges[limit_w, factor] = self._charge(limit_w, factor)
         return found
 
-    def _charge(self, factor: float) -> Charge:
-        limit_w = self.stored_w
+    def _charge(self, limit_w: float, factor: float) -> Charge:
         stored, lost, passed = [], [], [0.0]
         voltage_cell, full_cell = 0, _CELLS
         for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True)):
@@ -294,10 +300,11 @@ class Battery:
             # The terminal's voltage is OCV + I R.
             if ocv + constant_a * r > self.limit_v:
                 constant_a = (self.limit_v - ocv) / r if r else 0.0
+                # A weak charger's small current is no sign that the battery is full.
+                if constant_a <= self.end_a:
+                    full_cell = min(full_cell, cell)
             elif cell < full_cell:
                 voltage_cell = cell + 1
-            if constant_a <= self.end_a:
-                full_cell = min(full_cell, cell)
             if cell >= full_cell:
                 stored.append(0.0)
                 lost.append(0.0)
@@ -308,33 +315,33 @@ class Battery:
             passed.append(passed[-1] + (self._energy[cell + 1] - self._energy[cell]) / stored[-1])
         return Charge(tuple(stored), tuple(lost), tuple(passed), voltage_cell, full_cell)
 
-    def full_j(self, factor: float) -> float:
+    def full_j(self, limit_w: float, factor: float) -> float:
         """Energy at which charging ends, J."""
-        return self._energy[self.charging(factor).full_cell]
+        return self._energy[self.charging(limit_w, factor).full_cell]
 
-    def constant_voltage_j(self, factor: float) -> float:
+    def constant_voltage_j(self, limit_w: float, factor: float) -> float:
         """Energy at which charging at constant current ends, J."""
-        return self._energy[self.charging(factor).voltage_cell]
+        return self._energy[self.charging(limit_w, factor).voltage_cell]
 
     def charge_cell(self, energy_j: float) -> int:
         """The cell that charging from `energy_j` goes through first; a boundary belongs to the cell above it."""
         return bisect.bisect_right(self._energy, energy_j, 1, _CELLS) - 1
 
-    def charge_powers(self, energy_j: float, factor: float) -> tuple[float, float]:
+    def charge_powers(self, energy_j: float, limit_w: float, factor: float) -> tuple[float, float]:
         """Power stored, and lost to resistance, while charging from `energy_j`, W."""
-        curve = self.charging(factor)
+        curve = self.charging(limit_w, factor)
         if energy_j >= self._energy[curve.full_cell]:
             return 0.0, 0.0
         cell = self.charge_cell(energy_j)
         return curve.stored_w[cell], curve.loss_w[cell]
 
-    def charge_s(self, energy_j: float, target_j: float, factor: float) -> float:
+    def charge_s(self, energy_j: float, target_j: float, limit_w: float, factor: float) -> float:
         """Seconds of charging from `energy_j` to `target_j`; inf beyond where charging ends."""
         if target_j <= energy_j:
             return 0.0
         if self._ideal:
-            return (target_j - energy_j) / self.stored_w if target_j <= self.energy_j else math.inf
-        curve = self.charging(factor)
+            return (target_j - energy_j) / limit_w if target_j <= self.energy_j else math.inf
+        curve = self.charging(limit_w, factor)
         if target_j > self._energy[curve.full_cell]:
             return math.inf
         return self._charge_clock(curve, target_j, self.cell_at(target_j)) - self._charge_clock(
@@ -344,14 +351,14 @@ class Battery:
     def _charge_clock(self, curve: Charge, energy_j: float, cell: int) -> float:
         return curve.passed_s[cell] + (energy_j - self._energy[cell]) / curve.stored_w[cell]
 
-    def charged(self, energy_j: float, factor: float, seconds: float) -> tuple[float, float]:
+    def charged(self, energy_j: float, limit_w: float, factor: float, seconds: float) -> tuple[float, float]:
         """Energy after `seconds` of charging, not beyond full, and the joules lost to resistance meanwhile."""
-        full_j = self.full_j(factor)
+        full_j = self.full_j(limit_w, factor)
         if energy_j >= full_j or seconds <= 0.0:
             return energy_j, 0.0
         if self._ideal:
-            return min(energy_j + self.stored_w * seconds, full_j), 0.0
-        curve = self.charging(factor)
+            return min(energy_j + limit_w * seconds, full_j), 0.0
+        curve = self.charging(limit_w, factor)
         cell = self.charge_cell(energy_j)
         stored_w, loss_w = curve.stored_w[cell], curve.loss_w[cell]
         held_j = energy_j + stored_w * seconds

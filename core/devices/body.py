@@ -17,6 +17,7 @@ import sys
 from typing import Final
 
 from core.devices import ageing
+from core.devices.battery import Battery
 from core.devices.classes import DeviceProfile
 from core.devices.effects import Reading
 from core.devices.radio import Radio
@@ -303,31 +304,36 @@ class Body:
         profile = self.profile
         return profile.idle_w, profile.screen_w if self._screen else 0.0, self._limit[1] if self._busy else 0.0
 
-    def _battery_w(self, load_w: float) -> tuple[float, float, float]:
-        """With a battery: power stored in it, heat of its resistance, and the charger's loss."""
+    def _battery_w(self, load_w: float) -> tuple[float, float]:
+        """With a battery: heat of its resistance, and the charger's loss, W."""
         battery = self.profile.battery
         if battery is None:
-            return 0.0, 0.0, 0.0
+            return 0.0, 0.0
         held_j = self._stored_j / self._fade
-        if not self.charging:
-            return 0.0, battery.drain_w(held_j, load_w, self._factor) - load_w, 0.0
-        stored_w, loss_w = battery.charge_powers(held_j, self._factor)
-        return stored_w, loss_w, (stored_w + loss_w) * (1.0 / battery.charge_efficiency - 1.0)
+        if self.charging:
+            if load_w < battery.charge_w:
+                stored_w, loss_w = battery.charge_powers(held_j, battery.spare_w(load_w), self._factor)
+                return loss_w, (stored_w + loss_w) * (1.0 / battery.charge_efficiency - 1.0)
+            load_w -= battery.charge_w
+        return battery.drain_w(held_j, load_w, self._factor) - load_w, 0.0
 
     def _case_w(self, other_w: float, processor_w: float) -> float:
         """Power that warms the case directly: all but the processor's, the battery's loss, a part of the charger's."""
         if self.profile.battery is None:
             return other_w
-        _, loss_w, charger_w = self._battery_w(other_w + processor_w)
+        loss_w, charger_w = self._battery_w(other_w + processor_w)
         return other_w + loss_w + self.profile.charge_heat_share * charger_w
 
     # The passing of time.
 
-    def _rebase(self, now: float) -> None:
-        """Move the state to `now`, with the powers that held and the bytes counted since the last rebase."""
+    def _rebase(self, now: float) -> bool:
+        """Move the state to `now`, with the powers that held and the bytes counted since the last rebase.
+
+        Whether a lump of the radio's has set a battery back that was charging.
+        """
         seconds = self._since(now)
         if seconds == 0.0 and not (self.sent_bytes or self.received_bytes):
-            return
+            return False
         idle_w, screen_w, processor_w = self._powers()
         other_w = idle_w + screen_w
         radio_j = self._radio_j(now)
@@ -339,14 +345,12 @@ class Body:
         self._screen_j += screen_w * seconds
         self._processor_j += processor_w * seconds
         load_w = other_w + processor_w
-        drawn_j = load_w * seconds + radio_j
-        if self.charging:
-            self._mains_j += drawn_j
-            self._charge(seconds)
-        else:
-            self._battery_j += drawn_j
-            self._drain(seconds, load_w, radio_j)
         self._at_s = now
+        if self.charging:
+            return self._plugged(seconds, load_w, radio_j)
+        self._battery_j += load_w * seconds + radio_j
+        self._drain(seconds, load_w, radio_j)
+        return False
 
     def _radio_j(self, now: float) -> float:
         """Book the radio's bytes and states since the last rebase; their energy, J."""
@@ -398,16 +402,47 @@ class Body:
             level = battery.level_at(self._stored_j / self._fade)
             self._stress += ageing.calendar_stress(seconds, celsius, level)
 
-    def _charge(self, seconds: float) -> None:
-        battery, fade = self.profile.battery, self._fade
-        if battery is None or seconds == 0.0:
-            return
-        held_j, lost_j = battery.charged(self._stored_j / fade, self._factor, seconds / fade)
+    def _plugged(self, seconds: float, load_w: float, radio_j: float) -> bool:
+        """On external power the load comes first; a charger that it leaves nothing has the battery give the rest.
+
+        So it is with the radio's lump: what the charger had to spare meanwhile, or once the battery is full, is its
+        part, and the rest is the battery's: whether there was one while it charged.
+        """
+        battery = self.profile.battery
+        if battery is None:
+            self._mains_j += load_w * seconds + radio_j
+            return False
+        over_w = load_w - battery.charge_w
+        if over_w >= 0.0:
+            self._mains_j += battery.charge_w * seconds
+            self._battery_j += over_w * seconds + radio_j
+            self._drain(seconds, over_w, radio_j)
+            return False
+        self._mains_j += load_w * seconds
+        limit_w = battery.spare_w(load_w)
+        taken_j = self._charge(battery, limit_w, seconds)
+        if not radio_j:
+            return False
+        spare_j = max(-over_w * seconds - taken_j / battery.charge_efficiency, 0.0)
+        if spare_j >= radio_j or self._stored_j / self._fade >= battery.full_j(limit_w, self._factor):
+            self._mains_j += radio_j
+            return False
+        self._mains_j += spare_j
+        self._battery_j += radio_j - spare_j
+        self._drain(0.0, 0.0, radio_j - spare_j)
+        return True
+
+    def _charge(self, battery: Battery, limit_w: float, seconds: float) -> float:
+        """Charge with the power that there is at the terminals; the energy that they have taken, J."""
+        fade = self._fade
+        held_j, lost_j = battery.charged(self._stored_j / fade, limit_w, self._factor, seconds / fade)
         gained_j, lost_j = held_j * fade - self._stored_j, lost_j * fade
-        if gained_j > 0.0:
-            self._stored_j += gained_j
-            self._taken_j += gained_j + lost_j
-            self._loss_j += lost_j
+        if gained_j <= 0.0:
+            return 0.0
+        self._stored_j += gained_j
+        self._taken_j += gained_j + lost_j
+        self._loss_j += lost_j
+        return gained_j + lost_j
 
     def _drain(self, seconds: float, load_w: float, lump_j: float) -> None:
         battery, fade = self.profile.battery, self._fade
@@ -429,15 +464,21 @@ class Body:
         if battery is None:
             return math.inf, NONE
         held_j = self._stored_j / fade
+        load_w = sum(self._powers())
         if not self.charging:
             if not self.on:
                 return math.inf, NONE
-            return battery.empty_s(held_j, sum(self._powers()), self._factor) * fade, EMPTY
+            return battery.empty_s(held_j, load_w, self._factor) * fade, EMPTY
+        if load_w >= battery.charge_w:
+            if load_w == battery.charge_w:
+                return math.inf, NONE
+            return battery.empty_s(held_j, load_w - battery.charge_w, self._factor) * fade, EMPTY
+        limit_w = battery.spare_w(load_w)
         if not self.on and not (self._held_off or self._hot):
-            return battery.charge_s(held_j, battery.energy_at(POWER_ON_LEVEL), self._factor) * fade, POWER_ON
-        full_j = battery.full_j(self._factor)
+            return battery.charge_s(held_j, self._start_j(battery), limit_w, self._factor) * fade, POWER_ON
+        full_j = battery.full_j(limit_w, self._factor)
         if held_j < full_j:
-            return battery.charge_s(held_j, full_j, self._factor) * fade, FULL
+            return battery.charge_s(held_j, full_j, limit_w, self._factor) * fade, FULL
         return math.inf, NONE
 
     def _refresh_wait_s(self) -> float:
@@ -446,10 +487,14 @@ class Body:
         if battery is None or self.profile.heat is None:
             return math.inf
         held_j = self._stored_j / fade
-        if self.charging:
-            wait_s = battery.charge_s(held_j, battery.constant_voltage_j(self._factor), self._factor) * fade
-            return wait_s if wait_s > 0.0 else math.inf
         load_w = sum(self._powers())
+        if self.charging:
+            if load_w < battery.charge_w:
+                limit_w = battery.spare_w(load_w)
+                target_j = battery.constant_voltage_j(limit_w, self._factor)
+                wait_s = battery.charge_s(held_j, target_j, limit_w, self._factor) * fade
+                return wait_s if wait_s > 0.0 else math.inf
+            load_w -= battery.charge_w
         drain_w = battery.drain_w(held_j, load_w, self._factor)
         return REFRESH_SHARE * battery.energy_j / drain_w if drain_w - load_w >= REFRESH_W else math.inf
 
@@ -493,6 +538,24 @@ class Body:
                 wait, kind = cool, COOLER
         return wait, kind
 
-    def _power_on_j(self) -> float:
+    def _limit_w(self, battery: Battery) -> float:
+        """Power at the terminals that the load leaves a charger, W; below 0 where it leaves none."""
+        return battery.spare_w(sum(self._powers()))
+
+    def _start_j(self, battery: Battery) -> float:
+        """Energy with which it comes on, of a battery with its full capacity, J.
+
+        That is `POWER_ON_LEVEL` above what it needs to feed what a weak charger leaves of its full load, so that it
+        does not go off again at once.
+        """
+        profile = self.profile
+        load_w = profile.idle_w + (profile.screen_w if self._screen else 0.0) + self._limit[1]
+        if not self.charging or load_w <= battery.charge_w:
+            return battery.energy_at(POWER_ON_LEVEL)
+        least_j = battery.least_j(load_w - battery.charge_w, self._factor)
+        return battery.energy_at(min(battery.level_at(least_j) + POWER_ON_LEVEL, 1.0))
+
+    def _can_start(self) -> bool:
+        """Whether there is charge enough to come on."""
         battery = self.profile.battery
-        return 0.0 if battery is None else battery.energy_at(POWER_ON_LEVEL) * self._fade
+        return battery is None or self._stored_j >= self._start_j(battery) * self._fade

@@ -69,6 +69,8 @@ def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProf
         if key not in value:
             raise UnknownName(f"number of {name}", key, value)
         value[key] = number
+        if key.startswith("battery."):
+            _check_part(key, number)
     points = _group(value, "operating_points")
     return DeviceProfile(
         name=called or name,
@@ -85,6 +87,17 @@ def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProf
         accelerator=Accelerator(**_group(value, "accelerator")) if "accelerator" in entry else None,
         **{key: number for key, number in value.items() if "." not in key},
     )
+
+
+#: Numbers of a battery that may be 0; the others are more.
+_MAY_BE_ZERO: Final = ("resistance_ohm", "pack_ohm", "resistance_b_k", "end_share", "cutoff_v")
+
+
+def _check_part(key: str, number: float) -> None:
+    """A number of a battery, before it disappears in a sum. Raises `ValueError`."""
+    zero = any(name in _MAY_BE_ZERO for name in key.split("."))
+    if not (number >= 0.0 if zero else number > 0.0) or number == math.inf:
+        raise ValueError(f"numbers.{key}: {number!r}; a number {'of at least' if zero else 'above'} 0 is needed")
 
 
 def _battery(value: Mapping[str, float], levels: tuple[float, ...]) -> Battery:
@@ -168,6 +181,7 @@ def link(name: str) -> Link:
         up_bytes_per_s=value["up_bytes_per_s"],
         down_bytes_per_s=value["down_bytes_per_s"],
         loss=value["loss"],
+        rate_sd_log=value["rate_sd_log"],
         metered=entry["metered"],
         translated=entry.get("translated", False),
         radio=entry.get("radio", ""),

@@ -156,16 +156,22 @@ class DeviceProfile:
         battery = self.battery
         if battery is None:
             return
-        most_w = self.idle_w + self.dynamic_w + self.screen_w
+        most_w = self.most_w
         if most_w > 0.0 and battery.empty_s(battery.energy_j, most_w, 1.0) == 0.0:
             raise ValueError(
-                f"device {self.name!r}: its battery cannot feed its load of {most_w:g} W even when full, at 25 °C: "
+                f"device {self.name!r}: its battery cannot feed its load of {most_w:.3g} W even when full, at 25 °C: "
                 f"the voltage of {battery.ocv_at(battery.energy_j):.3g} V falls below {battery.cutoff_v:g} V or breaks "
                 f"down over its resistance; less load, less resistance or a lower cutoff_v is needed"
             )
-        full_j = battery.full_j(1.0)
+        full_j = battery.full_j(battery.spare_w(0.0), 1.0)
         if full_j <= 0.0:
-            raise ValueError(f"device {self.name!r}: its battery cannot be charged: limit_v or end_a ends it at once")
+            raise ValueError(f"device {self.name!r}: its battery cannot be charged: limit_v ends it at once")
+
+    @property
+    def most_w(self) -> float:
+        """Greatest load: busy, its screen on, and the thirstiest of its radios in its thirstiest state, W."""
+        radio_w = max((radio.most_w for radio in self.radios.values()), default=0.0)
+        return self.idle_w + self.dynamic_w + self.screen_w + radio_w
 
     @property
     def battery_j(self) -> float | None:

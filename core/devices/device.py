@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.devices import ageing
-from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, POWER_ON_LEVEL, REFRESH, Body
+from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Body
 from core.devices.classes import DeviceProfile
 from core.devices.effects import (
     BatteryEmpty,
@@ -267,10 +267,10 @@ class Device(Body):
         while due <= now:
             kind = self._timer_kind
             had_bytes = self.sent_bytes or self.received_bytes
-            self._rebase(due)
+            set_back = self._rebase(due)
             self._timer_kind = None
-            # A lump of bytes has warmed the case again: it is not as cool as the timer foresaw.
-            if not (had_bytes and kind == COOLER):
+            # A lump of bytes has warmed the case again, or taken charge: the timer did not foresee that.
+            if not ((had_bytes and kind == COOLER) or (set_back and kind in (POWER_ON, FULL, REFRESH))):
                 self._fire(kind)
             due = self._due()
         if now != self._at_s or self.sent_bytes or self.received_bytes:
@@ -320,14 +320,14 @@ class Device(Body):
         elif kind == COOLER:
             self._case_c = min(self._case_c, self._bounds_c()[0])
             self._temperature_changed()
-        elif kind == POWER_ON:
-            self._lift(battery.energy_at(POWER_ON_LEVEL) if battery is not None else 0.0)
+        elif kind == POWER_ON and battery is not None:
+            self._lift(self._start_j(battery))
             self._turn_on()
         elif kind == FULL and battery is not None:
-            self._lift(battery.full_j(self._factor))
+            self._lift(battery.full_j(self._limit_w(battery), self._factor))
             self._emit(BatteryFull())
-        elif kind == REFRESH and battery is not None and self.charging:
-            self._lift(battery.constant_voltage_j(self._factor))
+        elif kind == REFRESH and battery is not None and self.charging and self._limit_w(battery) > 0.0:
+            self._lift(battery.constant_voltage_j(self._limit_w(battery), self._factor))
         elif kind == EMPTY:
             self._emit(BatteryEmpty())
             self._turn_off("battery_empty")
@@ -360,7 +360,7 @@ class Device(Body):
             self._turn_on_if_it_can()
 
     def _turn_on_if_it_can(self) -> None:
-        if not (self.on or self._held_off or self._hot) and self._stored_j >= self._power_on_j():
+        if not (self.on or self._held_off or self._hot) and self._can_start():
             self._turn_on()
 
     def _run_to_now(self, job: _Job) -> None:

@@ -36,6 +36,11 @@ class Radio(NamedTuple):
         """Energy of a promotion, J."""
         return self.promotion_w * self.promotion_s
 
+    @property
+    def most_w(self) -> float:
+        """Power of its thirstiest state, W, beside the energy of bytes."""
+        return max(self.send_w, self.receive_w, self.promotion_w, self.tail_w)
+
     def byte_j(self, up_bytes_per_s: float, down_bytes_per_s: float) -> tuple[float, float]:
         """Energy of a byte sent and of one received, J, at the link's rates; above the tail, which runs meanwhile."""
         return (

@@ -20,7 +20,7 @@ from core.scenario import resolve
 from core.scenario.effects import EFFECT_CHECKS
 from core.scenario.fault_checks import FAULT_CHECKS
 from core.scenario.findings import Finding, KeyPath, Unreadable, listed, unknown
-from core.scenario.kinds import Kind, did_you_mean
+from core.scenario.kinds import OF_CLASS, Kind, did_you_mean
 from core.scenario.names import (
     ALGORITHMS,
     ASYNCHRONOUS,
@@ -135,13 +135,21 @@ def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
     battery = profile.battery
     if battery is None:
         return
-    load_w = profile.idle_w + profile.dynamic_w
+    load_w = profile.most_w
     if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, battery.resistance_factor(station.ambient)) == 0.0:
         yield Finding(
             (*path, "ambient"),
-            f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:g} W",
+            f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:.3g} W",
             "in this cold its resistance is too large, even when it is full",
         )
+
+
+def _spread(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """A spread that is asked of the catalogue is in it."""
+    from core.scenario.schema import Group
+
+    if isinstance(station, Group) and station.network_spread == OF_CLASS and station.link in s.links:
+        yield Finding((*path, "network_spread"), "a number", f"{station.link} is no link of the catalogue's")
 
 
 def _within_reach(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
@@ -478,7 +486,7 @@ def _file(path: KeyPath, spec: str) -> Iterator[Finding]:
         yield Finding(path, "the path of a file, relative to the scenario's", f"there is no file {file}")
 
 
-_STATION_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _within_reach)
+_STATION_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _spread, _within_reach)
 _CHECKS: Final = (
     _own_names,
     _own_links,

@@ -45,6 +45,7 @@ class Fleet:
         self.first = first
         self.profile = resolve.profile(scenario, group.device)
         self.link = resolve.link(scenario, group.link)
+        self.speed_spread, self.network_spread = resolve.spreads(scenario, group)
         self._scenario = scenario
         self._seed = scenario.seed
         self.traits = Traits(resolve.correlations(group), scenario.seed, group.name)
@@ -96,12 +97,12 @@ class Fleet:
             charging=group.charging,
             ambient_c=group.ambient,
             # Lognormal, with the speed of the class as its median.
-            speed=self.traits.multiple("speed", group.speed_spread, index),
+            speed=self.traits.multiple("speed", self.speed_spread, index),
             course=None if process is None else functools.partial(process.course, index),
         )
 
     def _link(self, index: int) -> Link:
-        spread = self.group.network_spread
+        spread = self.network_spread
         if not spread:
             return self.link
         multiple = self.traits.multiple("network", spread, index)
@@ -162,7 +163,7 @@ class Fleet:
                 return attendance.message(answer, int(examples[index]))
 
             reflex = Reflex(COORDINATOR, attendance.answer, message)
-        spread = group.network_spread
+        spread = self.network_spread
         return Population(
             name=group.name,
             count=group.count,

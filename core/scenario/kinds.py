@@ -94,6 +94,10 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+#: Stands for the catalogue's spread within a class.
+OF_CLASS: Final = "class"
+
+
 class Number(Kind):
     """A plain number within limits."""
 
@@ -137,6 +141,20 @@ class Number(Kind):
             "exclusiveMaximum": self.below,
         }
         return {"type": "number", **{key: limit for key, limit in keys.items() if limit is not None}}
+
+
+class Spread(Number):
+    """A standard deviation of a logarithm, or the word `class`: that of the catalogue."""
+
+    @property
+    def values(self) -> str:
+        return f"{super().values}, or class (the catalogue's)"
+
+    def read(self, value: object) -> Any:
+        return OF_CLASS if value == OF_CLASS else super().read(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [super().schema(), {"const": OF_CLASS}]}
 
 
 class Whole(Kind):

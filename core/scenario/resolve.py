@@ -66,6 +66,19 @@ def _given(own: float | None, default: float) -> float:
     return default if own is None else own
 
 
+def spreads(s: Scenario, group: Group) -> tuple[float, float]:
+    """Standard deviations of the logarithms of a group's speeds and of its links' rates. Raises `ValueError`."""
+    speed, rates = group.speed_spread, group.network_spread
+    if isinstance(speed, str):
+        speed = profile(s, group.device).speed_sd_log
+    if isinstance(rates, str):
+        found = link(s, group.link).rate_sd_log
+        if found is None:
+            raise ValueError(f"no spread is known of the link {group.link}, which is not the catalogue's")
+        rates = found
+    return speed, rates
+
+
 def correlations(group: Group) -> Mapping[tuple[str, str], float]:
     """The correlations that a group asks for, by pair."""
     found = group.correlation

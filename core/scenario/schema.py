@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from core.network.network import SHARINGS
 from core.network.transport import CONTROLS, QUEUE_S
 from core.scenario import checks, tree
-from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Text, Whole
+from core.scenario.kinds import Choice, Choices, Component, Flag, Number, Options, Spread, Text, Whole
 from core.scenario.names import (
     ALGORITHMS,
     COORDINATOR,
@@ -264,12 +264,14 @@ class Availability(Section):
     ] = Field(None, description="File of traces, for the devices in turn.")
     shuffled: Bool = Field(False, description="Whether each device begins anywhere in its trace, not at the beginning.")
     sessions_per_day: Annotated[float, Number(0, 1000)] = Field(
-        8.0, description="Sessions on the charger that would begin in a day if the device always waited for one."
+        20.0, description="Sessions on the charger that would begin in a day if the device always waited for one."
     )
     spread: Annotated[float, Number(0, 2)] = Field(
         0.0, description="Standard deviation of the natural logarithm of that number among the devices."
     )
-    amplitude: Fraction = Field(0.6, description="How much the number of sessions swings over a day: 0.6 is fourfold.")
+    amplitude: Fraction = Field(
+        0.0, description="How much the number of sessions swings over a day beside the nights: 0.6 is fourfold."
+    )
     peak: Annotated[float, HOURS_OF_DAY] = Field(7200.0, description="Time of day of most sessions, s from midnight.")
     session_median: Annotated[float, SESSION] = Field(300.0, description="Median length of a session, s.")
     session_spread: Annotated[float, Number(0, 3)] = Field(
@@ -322,11 +324,15 @@ class Group(Section):
     )
     charging: Bool = Field(False, description="Whether they are on a charger.")
     ambient: Ambient = Field(25.0, description="Temperature around them, °C.")
-    speed_spread: Annotated[float, Number(0, 2)] = Field(
-        0.0, description="Standard deviation of the natural logarithm of their speed; 0: all alike, 0.5 is realistic."
+    speed_spread: Annotated[float | Literal["class"], Spread(0, 2)] = Field(
+        0.0,
+        description="Standard deviation of the natural logarithm of their speed; 0: all alike; class: as the catalogue "
+        "has it for the device, 0.5 for phones.",
     )
-    network_spread: Annotated[float, Number(0, 2)] = Field(
-        0.0, description="Standard deviation of the natural logarithm of their links' rates; 0: all alike."
+    network_spread: Annotated[float | Literal["class"], Spread(0, 2)] = Field(
+        0.0,
+        description="Standard deviation of the natural logarithm of their links' rates; 0: all alike; class: as the "
+        "catalogue has it for the link.",
     )
     availability: Availability = Field(
         default_factory=Availability,

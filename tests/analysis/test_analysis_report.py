@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Run
+from analysis import Run, units
 from analysis.compare import compare, write_comparison
 from analysis.plots import clients, comparison, cost, devices, learning, rounds
 from analysis.plots.style import styled
@@ -30,6 +30,7 @@ DRAWINGS = (
     rounds.durations,
     cost.spending,
     cost.energy,
+    cost.purposes,
     devices.batteries,
     devices.temperatures,
 )
@@ -105,6 +106,7 @@ def test_a_report_shows_all_that_it_should(runs: dict[str, Path], reports: dict[
         "durations",
         "spending",
         "energy",
+        "purposes",
         "batteries",
         "temperatures",
     )
@@ -171,6 +173,29 @@ def test_an_interrupted_run_says_so_in_a_sentence(tmp_path: Path) -> None:
     words = " ".join(Page(write_report(directory).read_text()).words)
     assert "This run was interrupted by the user. What follows is what it had recorded by then." in words
     assert summary(directory)[0] == "quickstart was interrupted by the user"
+
+
+def test_the_radios_energy_is_that_of_bytes_and_tails(runs: dict[str, Path]) -> None:
+    study = Study(Run(runs["quick"]))
+    client = study.clients[0]
+    study.__dict__["energy_j"] = {client: {"radio_send": 1.0, "radio_receive": 2.0, "radio_tail": 3000.0, "idle": 5.0}}
+    with styled():
+        plot = cost.energy(study)
+    assert plot is not None
+    assert plot.caption.replace("\u00a0", " ").endswith(
+        f"the radios took {units.text(3003.0, 'J')}.".replace("\u00a0", " ")
+    )
+
+
+def test_what_the_energy_was_for_is_told(runs: dict[str, Path], reports: dict[str, str]) -> None:
+    study = Study(Run(runs["quick"]))
+    found = study.purposes_j(study.clients)
+    assert found["training"] > 0.0
+    told = next(line for line in summary(runs["quick"]) if "clients: training " in line)
+    for purpose, joules in found.items():
+        assert (f"{purpose} {units.text(joules, 'J')}".replace("\u00a0", " ") in told) == (joules > 0.0)
+    assert '<figure id="purposes">' in reports["quick"]
+    assert "What the energy was for" in " ".join(Page(reports["quick"]).words)
 
 
 def test_energy_that_nobody_measured_is_not_zero(tmp_path: Path) -> None:
@@ -380,7 +405,8 @@ def test_the_closing_summary(runs: dict[str, Path], reports: dict[str, str]) -> 
     assert re.fullmatch(r"  accuracy  9\d\.\d % \(reference 93\.8 %: numpy FedAvg of 20 lines, 50 rounds\)", lines[1])
     assert lines[2] == "  rounds    30"
     assert lines[4] == "  traffic   27.1 MB in 1 334 messages"
-    assert lines[6:] == [
+    assert lines[6].startswith("            clients: training ")
+    assert lines[7:] == [
         f"  trace     {run.trace_sha256}",
         f"  model     {run.model_sha256}",
         f"  report    {runs['quick'] / 'report.html'}",

@@ -238,7 +238,7 @@ def test_an_actor_is_told_of_its_user() -> None:
     }
     battery = profile("phone_mid").battery
     assert battery is not None
-    assert joules["stored"] == pytest.approx(100.0 * battery.stored_w)
+    assert joules["stored"] == pytest.approx(100.0 * battery.spare_w(profile("phone_mid").idle_w))
     # In use from 100 s to 300 s, of 900 s off the charger.
     assert joules["screen"] == pytest.approx(profile("phone_mid").screen_w * 200.0)
     assert joules["battery"] == pytest.approx(profile("phone_mid").idle_w * 900.0 + joules["screen"])

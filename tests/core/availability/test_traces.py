@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.availability import CHARGING, IN_USE, METERED, Replay, Table, Trace, TraceError, read_capacities, read_traces
+from core.availability import CHARGING, IN_USE, METERED, Replay, Table, Trace, TraceError, read_traces
 from core.availability import traces as module
 from core.availability.states import DOCKED, HOME
 
@@ -85,8 +85,6 @@ def test_hostile_pickles_are_refused(tmp_path: Path, kind: str) -> None:
     file = write(tmp_path / "t", HOSTILE[kind])
     with pytest.raises(TraceError, match=str(file)):
         read_traces(file)
-    with pytest.raises(TraceError, match=str(file)):
-        read_capacities(file)
     assert not Path("/tmp/aivsim-was-here").exists()
 
 
@@ -122,15 +120,6 @@ def test_impossible_slots_are_refused(tmp_path: Path, change: dict[str, object],
     with pytest.raises(TraceError, match=why) as caught:
         read_traces(file)
     assert "client '7'" in str(caught.value)
-
-
-def test_capacities(tmp_path: Path) -> None:
-    file = write(tmp_path / "c", pickle.dumps({1: {"computation": 30.0, "communication": 8000}}))
-    assert read_capacities(file)["1"] == (capacity := read_capacities(file)["1"])
-    assert (capacity.inference_s, capacity.bytes_per_s) == (0.03, 1e6)
-    for wrong in ({"computation": 0, "communication": 1}, {"computation": 1}, {}, []):
-        with pytest.raises(TraceError, match="client '1'"):
-            read_capacities(write(tmp_path / "c", pickle.dumps({1: wrong})))
 
 
 def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:

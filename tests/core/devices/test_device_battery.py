@@ -28,6 +28,8 @@ def phone() -> Battery:
 
 
 CELL = phone()
+#: What its charger gives at the terminals.
+LIMIT_W = CELL.spare_w(0.0)
 
 
 @given(levels, st.floats(3.0, 4.0), st.floats(0.0, 1.0))
@@ -43,7 +45,8 @@ def test_ends_and_charge() -> None:
     assert cell.level_at(-1.0) == 0.0
     assert cell.level_at(60001.0) == 1.0
     assert cell.charge_c == pytest.approx(60000.0 / 3.8415)
-    assert cell.stored_w == 18.0
+    assert cell.spare_w(0.0) == 18.0
+    assert cell.spare_w(15.0) == pytest.approx(4.5)
 
 
 def test_energy_is_the_integral_of_voltage_over_charge() -> None:
@@ -101,33 +104,33 @@ def test_discharge_is_the_inverse_of_its_time(level: float, power_w: float, fact
 
 @given(levels, factors, st.floats(0.0, 1.0))
 def test_charging_is_the_inverse_of_its_time(level: float, factor: float, share: float) -> None:
-    start_j, full_j = CELL.energy_at(level), CELL.full_j(factor)
-    whole_s = CELL.charge_s(start_j, full_j, factor) if start_j < full_j else 0.0
-    first_j, lost_j = CELL.charged(start_j, factor, whole_s * share)
-    assert CELL.charge_s(first_j, full_j, factor) == pytest.approx(whole_s * (1.0 - share), abs=1e-6)
-    full, rest_lost_j = CELL.charged(first_j, factor, whole_s)
+    start_j, full_j = CELL.energy_at(level), CELL.full_j(LIMIT_W, factor)
+    whole_s = CELL.charge_s(start_j, full_j, LIMIT_W, factor) if start_j < full_j else 0.0
+    first_j, lost_j = CELL.charged(start_j, LIMIT_W, factor, whole_s * share)
+    assert CELL.charge_s(first_j, full_j, LIMIT_W, factor) == pytest.approx(whole_s * (1.0 - share), abs=1e-6)
+    full, rest_lost_j = CELL.charged(first_j, LIMIT_W, factor, whole_s)
     assert full == pytest.approx(max(start_j, full_j), rel=1e-12)
-    assert lost_j + rest_lost_j == pytest.approx(CELL.charged(start_j, factor, whole_s * 2.0)[1], abs=1e-6)
+    assert lost_j + rest_lost_j == pytest.approx(CELL.charged(start_j, LIMIT_W, factor, whole_s * 2.0)[1], abs=1e-6)
 
 
 @given(levels, factors)
 def test_charging_holds_its_limits(level: float, factor: float) -> None:
     """Never above the limit of voltage nor the charger's power; at constant voltage the terminal is at its limit."""
     start_j = CELL.energy_at(level)
-    stored_w, loss_w = CELL.charge_powers(start_j, factor)
+    stored_w, loss_w = CELL.charge_powers(start_j, LIMIT_W, factor)
     if stored_w == 0.0:
-        assert start_j >= CELL.full_j(factor)
+        assert start_j >= CELL.full_j(LIMIT_W, factor)
         return
     ocv = interpolated(0.5 * sum(LEVELS[CELL.charge_cell(start_j) :][:2]), CELL.levels, CELL.ocv_v)
     amperes = stored_w / ocv
     terminal_v = ocv + loss_w / amperes
     assert terminal_v <= CELL.limit_v + 1e-9
-    assert stored_w + loss_w <= CELL.stored_w * (1 + 1e-12)
-    if start_j > CELL.constant_voltage_j(factor):
+    assert stored_w + loss_w <= LIMIT_W * (1 + 1e-12)
+    if start_j > CELL.constant_voltage_j(LIMIT_W, factor):
         assert terminal_v == pytest.approx(CELL.limit_v, rel=1e-12)
     else:
         # Near empty, and cold, the resistance alone may bring the terminal to its limit.
-        assert stored_w + loss_w == pytest.approx(CELL.stored_w, rel=1e-12) or terminal_v == pytest.approx(CELL.limit_v)
+        assert stored_w + loss_w == pytest.approx(LIMIT_W, rel=1e-12) or terminal_v == pytest.approx(CELL.limit_v)
 
 
 def test_in_the_cold_and_under_load_charge_is_left() -> None:
@@ -163,9 +166,9 @@ def test_no_load_never_empties_and_an_ideal_battery_gives_all() -> None:
 
 def test_the_times_of_a_cell_at_constant_current_are_the_charge_over_the_current() -> None:
     cell = battery(ocv_v=(3.5, 4.1), resistance_ohm=(0.1, 0.1), charge_a=1.0, charge_w=1000.0, limit_v=5.0)
-    seconds = cell.charge_s(0.0, cell.energy_j, 1.0)
+    seconds = cell.charge_s(0.0, cell.energy_j, 900.0, 1.0)
     assert seconds == pytest.approx(cell.charge_c / 1.0, rel=1e-12)
-    assert cell.charged(0.0, 1.0, seconds)[1] == pytest.approx(0.1 * 1.0 * seconds, rel=1e-9)
+    assert cell.charged(0.0, 900.0, 1.0, seconds)[1] == pytest.approx(0.1 * 1.0 * seconds, rel=1e-9)
 
 
 @pytest.mark.parametrize(

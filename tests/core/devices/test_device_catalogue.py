@@ -1,6 +1,8 @@
 """The catalogue: complete, with provenance, close to the measurements it rests on; profiles and links as values."""
 
 import dataclasses
+import math
+import re
 import subprocess
 import sys
 
@@ -23,6 +25,7 @@ from core.devices import (
     region_provenance,
     regions,
 )
+from core.devices.catalogue import made
 from core.devices.processor import speed_at
 
 
@@ -166,3 +169,31 @@ def test_profiles_that_cannot_be_are_refused(changes: dict[str, object], message
 def test_speed_under_a_cap() -> None:
     """7 W held to 4.2 W leaves 81 % of the speed with the exponent 2.4."""
     assert speed_at(4.2 / 7.0, ()) == pytest.approx(0.81, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("battery.pack_ohm", -0.01),
+        ("battery.cell.resistance_ohm.0.9", -0.05),
+        ("battery.cell.nominal_ah", -1.0),
+        ("battery.cell.ocv_v.0.5", 0.0),
+        ("battery.cell.end_share", math.nan),
+    ],
+)
+def test_each_part_of_a_battery_is_checked_and_named_as_its_user_wrote_it(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^numbers\.{re.escape(key)}: {value}; a number"):
+        made("phone_mid", {key: value}, called="mine")
+
+
+def test_charging_ends_at_a_twentieth_of_the_capacity() -> None:
+    """C/20 at constant voltage: the current just before is hardly more, and then there is none."""
+    battery = profile("phone_mid").battery
+    assert battery is not None
+    capacity_ah = battery.charge_c / 3600.0
+    limit_w = battery.spare_w(0.0)
+    full_j = battery.full_j(limit_w, 1.0)
+    stored_w, loss_w = battery.charge_powers(full_j * (1 - 1e-9), limit_w, 1.0)
+    amperes = (stored_w + loss_w) / battery.limit_v
+    assert capacity_ah / 20.0 < amperes < capacity_ah / 15.0
+    assert battery.charge_powers(full_j, limit_w, 1.0) == (0.0, 0.0)

@@ -105,17 +105,20 @@ def test_an_empty_device_comes_back_at_two_per_cent() -> None:
     device = Device(PLAIN, link_kind="wifi", battery_level=0.0)
     assert run(device, 10.0) == [(0.0, BatteryEmpty())]
     device.set_charging(10.0, True)
-    assert run(device, 1e3) == [(10.0 + 20.0 / 8.0, PoweredOn()), (12.5 + 980.0 / 8.0, BatteryFull())]
+    assert run(device, 1e3) == [
+        (10.0 + 20.0 / 8.0, PoweredOn()),
+        (pytest.approx(12.5 + 980.0 / 7.5, rel=1e-15), BatteryFull()),  # 1 W of its 16 W go to the idle device
+    ]
     energy = device.energy_j(200.0)
-    assert (energy["stored"], energy["charger_loss"], energy["battery"]) == (1000.0, 1000.0, 0.0)
+    assert (energy["stored"], energy["charger_loss"], energy["battery"]) == pytest.approx((1000.0, 1000.0, 0.0))
     assert energy["mains"] == energy["idle"] == 200.0 - 12.5
 
 
 def test_charging_feeds_the_load_from_the_mains() -> None:
     device = Device(PLAIN, link_kind="wifi", battery_level=0.5, charging=True)
     device.submit(0.0, 1, seconds_of_work(50))
-    assert [at for at, _ in run(device, 1e6)] == pytest.approx([50.0, 62.5], rel=1e-14)
-    assert device.reading(62.5).battery_level == 1.0
+    assert [at for at, _ in run(device, 1e6)] == pytest.approx([50.0, 80.0], rel=1e-14)
+    assert device.reading(80.0).battery_level == 1.0
     device.set_charging(100.0, False)
     assert device.next_timer() == 1100.0
     energy = device.energy_j(350.0)
@@ -178,6 +181,57 @@ def test_crash_and_restart() -> None:
     assert device.restart(104.0) == [PoweredOn()]
     assert device.energy_j(104.0)["battery"] == 20.0
     assert device.restart(105.0) == []
+
+
+def weak(charge_w: float) -> DeviceProfile:
+    battery = Battery(energy_j=1000.0, charge_w=charge_w, charge_efficiency=0.5, ocv_v=(4.0, 4.0))
+    return dataclasses.replace(PLAIN, battery=battery)
+
+
+def test_a_load_above_the_charger_is_fed_by_both() -> None:
+    """5 W on a charger of 3 W take 2 W from the battery; when that is empty the device is off, and comes back."""
+    device = Device(weak(3.0), link_kind="wifi", battery_level=0.1, charging=True)
+    device.submit(0.0, 1, seconds_of_work(1000))
+    energy = device.energy_j(40.0)
+    assert (energy["mains"], energy["battery"], energy["stored"]) == (120.0, 80.0, 0.0)
+    assert device.reading(40.0).battery_level == pytest.approx(0.02)
+    # Empty after 100 J / 2 W. Off, 1.5 W come in, and 2 % are 20 J; on and idle, 1 W of the 3 W is its own.
+    assert run(device, 1e4) == [
+        (50.0, BatteryEmpty()),
+        (50.0, JobLost(1, 0.0, 50.0, 200.0, seconds_of_work(1000), "battery_empty")),
+        (pytest.approx(50.0 + 20.0 / 1.5), PoweredOn()),
+        (pytest.approx(50.0 + 20.0 / 1.5 + 980.0 / 1.0), BatteryFull()),
+    ]
+
+
+def test_a_load_of_just_the_charger_neither_charges_nor_drains() -> None:
+    device = Device(weak(5.0), link_kind="wifi", battery_level=0.5, charging=True)
+    device.submit(0.0, 1, seconds_of_work(1000))
+    assert device.next_timer() == 1000.0
+    device.on_timer(900.0)
+    assert (device.stored_j, device.energy_j(900.0)["mains"]) == (500.0, 4500.0)
+
+
+def test_an_idle_draw_above_the_charger_turns_a_device_on_and_off_with_time_between() -> None:
+    device = Device(weak(0.5), link_kind="wifi", battery_level=0.0, charging=True)
+    news = run(device, 600.0)
+    assert [type(effect) for _, effect in news[:3]] == [BatteryEmpty, PoweredOn, BatteryEmpty]
+    # 20 J at 0.25 W while off, and 20 J at 1 W - 0.5 W while on.
+    assert [at for at, _ in news[:3]] == pytest.approx([0.0, 80.0, 120.0])
+
+
+def test_bytes_come_from_the_battery_where_the_charger_has_no_more() -> None:
+    device = Device(weak(16.0), link_kind="wifi", battery_level=0.5, charging=True)
+    device.moved(10.0, sent=1000)
+    device.settle(10.0)
+    lump_j = device.energy_j(10.0)["radio_send"]
+    assert lump_j > 0.0
+    assert device.energy_j(10.0)["battery"] == pytest.approx(lump_j)
+    assert device.stored_j == pytest.approx(500.0 + 75.0 - lump_j)
+    full = Device(weak(16.0), link_kind="wifi", battery_level=1.0, charging=True)
+    full.moved(10.0, sent=1000)
+    full.settle(10.0)
+    assert (full.stored_j, full.energy_j(10.0)["battery"]) == (1000.0, 0.0)
 
 
 def test_restart_needs_charge() -> None:
@@ -308,3 +362,32 @@ def test_a_device_is_small() -> None:
     own = {id(v): v for v in (getattr(device, name) for name in slots) if isinstance(v, float)}
     assert not hasattr(device, "__dict__")
     assert sys.getsizeof(device) + sum(map(sys.getsizeof, own.values())) <= 750
+
+
+def test_a_lump_costs_the_battery_its_margin_of_loss() -> None:
+    """Bytes of E joules beside a load P take E OCV / sqrt(OCV^2 - 4 R P): 4 V and 0.5 ohm with 5 W give 4 / sqrt(6)."""
+    battery = Battery(1000.0, 16.0, 0.5, ocv_v=(4.0, 4.0), resistance_ohm=(0.5, 0.5))
+    device = Device(dataclasses.replace(PLAIN, battery=battery), link_kind="wifi")
+    device.submit(0.0, 1, seconds_of_work(100))
+    device.settle(10.0)
+    before = device.energy_j(10.0)
+    device.moved(10.0, sent=40)
+    device.settle(10.0)
+    after = device.energy_j(10.0)
+    assert after["radio_send"] == 10.0
+    assert after["battery_loss"] - before["battery_loss"] == pytest.approx(10.0 * (4.0 / 6.0**0.5 - 1.0), rel=1e-12)
+
+
+def test_the_chargers_loss_warms_the_case_by_its_share() -> None:
+    phone = profile("phone_mid")
+    battery, heat = phone.battery, phone.heat
+    assert battery is not None
+    assert heat is not None
+    device = Device(phone, link_kind="wifi", battery_level=0.5, charging=True)
+    device.settle(60.0)
+    energy = device.energy_j(60.0)
+    assert phone.charge_heat_share == 0.5
+    assert energy["charger_loss"] > energy["idle"]
+    case_w = (energy["idle"] + energy["battery_loss"] + 0.5 * energy["charger_loss"]) / 60.0
+    _, case_c = heat.after(25.0, 25.0, 0.0, case_w, 25.0, 60.0)
+    assert device.reading(60.0).case_temperature_c == pytest.approx(case_c, abs=1e-3)

@@ -25,6 +25,7 @@ from core.devices import (
     Work,
     profile,
 )
+from core.devices.catalogue import made
 from core.devices.processor import speed_at
 
 BASE = DeviceProfile(
@@ -167,10 +168,17 @@ def test_processors_that_cannot_be_are_refused(changes: dict[str, object], messa
         dataclasses.replace(BASE, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("state", ["send_w", "receive_w", "promotion_w", "tail_w"])
+def test_the_radio_is_part_of_the_load_that_a_battery_has_to_feed(state: str) -> None:
+    own = {f"radios.cellular.{state}": 100.0, "radios.cellular.tail_s": 5.0}
+    with pytest.raises(ValueError, match="its battery cannot feed its load of"):
+        made("phone_mid", own, called="thirsty")
+
+
 def test_a_battery_that_cannot_feed_its_load_is_refused() -> None:
     battery = profile("phone_mid").battery
     assert battery is not None
-    with pytest.raises(ValueError, match=r"its battery cannot feed its load of 60 W even when full, at 25 °C"):
+    with pytest.raises(ValueError, match=r"its battery cannot feed its load of \d+\.?\d* W even when full, at 25 °C"):
         dataclasses.replace(BASE, battery=battery, max_w=60.0)
     with pytest.raises(ValueError, match="its battery cannot be charged"):
-        dataclasses.replace(BASE, battery=dataclasses.replace(battery, end_a=100.0))
+        dataclasses.replace(BASE, battery=dataclasses.replace(battery, limit_v=battery.ocv_v[0] + 1e-6))

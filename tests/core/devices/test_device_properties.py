@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.devices import Device, DeviceOff, Effect, JobDone, JobLost, Work, profile
+from core.devices.catalogue import made
 
 DRAWS = ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
 Step = tuple[str, float, int]
@@ -131,6 +132,47 @@ def test_energy_is_conserved(name: str, link: str, start: dict[str, float], scri
     jobs_j = [effect.joules for _, effect in log if isinstance(effect, JobDone | JobLost)]
     if device.reading(end).load == 0.0:
         assert math.fsum(jobs_j) == pytest.approx(device.energy_j(end)[device.profile.engine], rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.sampled_from(["phone_low", "phone_high", "tablet", "laptop"]),
+    charge_w=st.sampled_from([0.04, 0.5, 2.0, 5.0, 20.0]),
+    start=starts,
+    script=steps,
+)
+def test_a_charger_never_gives_more_than_its_power(
+    name: str, charge_w: float, start: dict[str, float], script: list[Step]
+) -> None:
+    """Load and battery together take `charge_w` at most, the battery gives the rest, and energy is conserved.
+
+    Bytes are counted when they have moved, so that of a full battery's the moment may be late, but not the amount.
+    """
+    device = Device(made(name, {"battery.charge_w": charge_w}), link_kind="wifi", **start)  # type: ignore[arg-type]
+    before_j = device.stored_j
+    last = (0.0, 0.0, 0.0, device.charging)
+
+    def look(now: float) -> None:
+        nonlocal last
+        energy = device.energy_j(now)
+        drawn = math.fsum(energy[name] for name in DRAWS)
+        assert drawn == pytest.approx(energy["battery"] + energy["mains"], rel=1e-9, abs=1e-9)
+        held_j = before_j + energy["stored"] - energy["battery"] - energy["battery_loss"]
+        held = device.reading(now).battery_level
+        battery = device.profile.battery
+        assert battery is not None
+        assert held == pytest.approx(battery.level_at(held_j / device.capacity), abs=1e-8)
+        taken_j = energy["mains"] + energy["stored"] + energy["charger_loss"]
+        radio_j = energy["radio_send"] + energy["radio_receive"] + energy["radio_tail"]
+        at_s, taken_before_j, radio_before_j, plugged = last
+        most_j = charge_w * (now - at_s) + (radio_j - radio_before_j) if plugged else 0.0
+        assert taken_j - taken_before_j <= most_j * (1.0 + 1e-9) + 1e-6
+        if radio_j == 0.0:
+            assert taken_j <= charge_w * now * (1.0 + 1e-9) + 1e-6
+        last = now, taken_j, radio_j, device.charging
+
+    _, end = drive(device, script, look=look)
+    look(end)
 
 
 @settings(max_examples=100, deadline=None)

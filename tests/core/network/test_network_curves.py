@@ -236,3 +236,12 @@ def test_the_median_of_an_autoregressive_link_is_the_links_own() -> None:
     assert exp(log(1.0)) == 1.0
     link = Autoregressive(0.0, 0.0, 1.0)
     assert list(itertools.islice(link.factors(1, "a"), 3)) == [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)]
+
+
+def test_a_markov_link_begins_in_equilibrium() -> None:
+    """The first state is drawn with the shares of time, 6 : 3 : 1, not of jumps: chi-square at the level 1e-3."""
+    link = Markov((MarkovState(1.0, 60.0), MarkovState(0.5, 30.0), MarkovState(0.0, 10.0)))
+    firsts = [next(iter(link.factors(7, f"phone-{index}")))[1] for index in range(4000)]
+    counts = [firsts.count(factor) for factor in (1.0, 0.5, 0.0)]
+    chi_square = sum((n - e) ** 2 / e for n, e in zip(counts, (2400.0, 1200.0, 400.0), strict=True))
+    assert chi_square < 13.82

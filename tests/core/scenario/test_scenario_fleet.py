@@ -46,7 +46,7 @@ def test_a_word_stands_for_a_kind() -> None:
     plain, word, full = scenario(), scenario(availability="sessions"), scenario(availability={"kind": "sessions"})
     assert plain.devices[0].availability.kind == "always"
     assert word == full
-    assert word.devices[0].availability.sessions_per_day == 8.0
+    assert word.devices[0].availability.sessions_per_day == 20.0
     assert Scenario.model_validate(word.resolved()) == word
     assert fleet(plain).process is None
     assert fleet(plain).attendance(Requirements()) is None
@@ -221,3 +221,25 @@ def test_an_evaluator_without_examples_is_refused_before_the_run() -> None:
     with pytest.raises(ValueError, match=r"data.test_fraction: found 0.001; of each client's examples this is less"):
         study(wanted)
     assert study(wanted.model_copy(update={"evaluator": None})).federation.test_shard().count == 0
+
+
+def test_a_class_brings_its_own_spread() -> None:
+    """`class` is the catalogue's sd(ln): 0.5 for the speed of phones and the rates of Wi-Fi at home. Unasked, 0."""
+    plain = fleet(scenario())
+    assert (plain.speed_spread, plain.network_spread) == (0.0, 0.0)
+    asked = scenario(speed_spread="class", network_spread="class", count=400)
+    found = fleet(asked)
+    assert (found.speed_spread, found.network_spread) == (0.5, 0.5)
+    assert Scenario.model_validate(asked.resolved()) == asked
+    placed = [found.placement(index, lambda: None) for index in range(400)]  # type: ignore[arg-type, return-value]
+    rates = [place.link.up_bytes_per_s / found.link.up_bytes_per_s for place in placed]
+    for values in ([place.speed for place in placed], rates):
+        # Four standard errors of a standard deviation of 400 normal values.
+        assert abs(np.log(values).std() / 0.5 - 1) < 4 / np.sqrt(800)
+
+
+def test_speed_sd_log_of_a_class_of_ones_own_has_an_effect() -> None:
+    own = {"worn": {"base": "phone_mid", "numbers": {"speed_sd_log": 1.5}}}
+    group = {**GROUP, "device": "worn", "speed_spread": "class"}
+    made = parse({"training": {"rounds": 1}, "data": {"partition": "sampled"}, "devices": [group], "profiles": own})
+    assert fleet(made).speed_spread == 1.5

@@ -137,9 +137,9 @@ def test_defaults_stand_for_all_devices() -> None:
             own_numbers({"battery.pack_omh": 1}),
             'profiles.own.numbers.battery.pack_omh: did you mean "battery.pack_ohm"?',
         ),
-        (own_numbers({"battery.pack_ohm": -1}), "at a level of 0; none can be negative"),
-        (own_numbers({"battery.energy_j": 0}), "battery: energy_j is 0.0; a positive number is needed"),
-        (own_numbers({"battery.pack_ohm": 0.8}), "its battery cannot feed its load of 5.3 W even when full, at 25 °C"),
+        (own_numbers({"battery.pack_ohm": -1}), "numbers.battery.pack_ohm: -1.0; a number of at least 0 is needed"),
+        (own_numbers({"battery.energy_j": 0}), "numbers.battery.energy_j: 0.0; a number above 0 is needed"),
+        (own_numbers({"battery.pack_ohm": 0.8}), "its battery cannot feed its load of 6.51 W even when full, at 25 °C"),
         (own_numbers({"heat.case_to_air_k_per_w": -3.8}), "heat: case_to_air_k_per_w is -3.8; a positive number"),
         (own_numbers({"radios.wifi.tail_w": -1}), "radios.wifi.tail_w is -1.0; at least 0 is needed"),
         (
