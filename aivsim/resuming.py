@@ -12,7 +12,7 @@ from aivsim.errors import CannotBegin
 from aivsim.ledger import versions
 from aivsim.locking import Taken, locked
 from aivsim.progress import display
-from aivsim.runs import simulate
+from aivsim.runs import report_on, simulate
 from core.records import Manifest, RecordsError, read_manifest
 from core.records.manifest import REPORT
 from core.scenario import Scenario
@@ -48,10 +48,7 @@ def resume(directory: str | os.PathLike[str], *, quiet: bool = True, report: boo
         with display(found, "sim", quiet=quiet) as shown:
             simulate(found, folder, shown, held, begun=old)
             if report:
-                from analysis.report import write_report
-
-                shown.phase("writing the report")
-                write_report(folder)
+                report_on(folder, shown)
     return Run(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,11 +66,18 @@ def run(
         else:
             _run_real(found, directory, shown, held, processes)
         if report:
-            from analysis.report import write_report
-
-            shown.phase("writing the report")
-            write_report(directory)
+            report_on(directory, shown)
     return Run(directory)
+
+
+def report_on(directory: Path, shown: Display) -> None:
+    """Write the report of a run that has just ended."""
+    from analysis.report import write_report
+
+    shown.phase("writing the report")
+    # A world holds itself in many cycles, and the report of a million devices needs its room.
+    gc.collect()
+    write_report(directory)
 
 
 def _with_layout(scenario: Scenario) -> Scenario:
