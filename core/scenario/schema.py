@@ -67,7 +67,13 @@ PATH_KEYS: Final = (
     ("model", "name"),
     ("training", "algorithm"),
     ("network", "topology"),
+)
+#: Keys whose value is a path, whatever it looks like; "*" stands for every name or number.
+FILE_KEYS: Final = (
     ("numerics", "surrogate"),
+    ("links", "*", "trace", "up"),
+    ("links", "*", "trace", "down"),
+    ("devices", "*", "availability", "trace"),
 )
 
 #: The word for the charge that phones are found with.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -284,6 +285,36 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_is(
     assert load(path, ["model.name=own.py:make"]).model.name == f"{tmp_path}/here/own.py:make"
     (problem,) = problems_of(path, ("data.dataset=none.npz",))
     assert f"there is no file {tmp_path}/here/none.npz" in str(problem)
+
+
+LINK = "{kind: wifi, latency: 3 ms, up: 1 MB/s, down: 1 MB/s"
+
+
+@pytest.mark.parametrize("name", ["good.pkl", "client_behave_trace", "odd.name.txt"])
+def test_files_of_any_ending_are_relative_to_the_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "lib").mkdir()
+    monkeypatch.chdir(tmp_path)
+    slots = {0: {"active": [10.0], "inactive": [20.0], "finish_time": 100}}
+    (tmp_path / "lib" / name).write_bytes(pickle.dumps(slots))
+    (tmp_path / "lib" / f"rates-{name}").write_text("time_s,bytes_per_s\n0,1000\n1,2000\n", encoding="utf-8")
+    text = f"""
+        name: traces
+        training: {{rounds: 3}}
+        links: {{own: {LINK}, trace: {{up: rates-{name}, down: rates-{name}}}}}}}
+        devices: [{{name: a, count: 2, device: phone_mid, link: own, availability: {{trace: {name}}}}}]
+    """
+    write(tmp_path / "lib", text, "base.yaml")
+    found = load(write(tmp_path, "extends: lib/base.yaml\n"))
+    trace = found.links["own"].trace
+    assert trace is not None
+    assert (trace.up, trace.down) == (f"{tmp_path}/lib/rates-{name}",) * 2
+    assert found.devices[0].availability.trace == f"{tmp_path}/lib/{name}"
+    monkeypatch.chdir(tmp_path / "lib")
+    for key in (f"devices.a.availability.trace={name}", f"devices.0.availability={{trace: {name}}}"):
+        (group,) = load(write(tmp_path, SMALL.replace("phone,", "a,")), [key]).devices
+        assert group.availability.trace == f"{tmp_path}/lib/{name}"
 
 
 # Files and names.
