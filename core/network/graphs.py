@@ -34,6 +34,14 @@ _EDGE_KEYS: Final = (
     "background_mbit_s",
     "background_flows",
 )
+#: Lowest and highest number of an attribute: delays up to an hour, as nothing on Earth or in its orbits is farther, and
+#: rates from 1 byte/s, slower than any network's, as those of a scenario's links.
+_LIMITS: Final = {
+    "delay_ms": (0.0, 3.6e6),
+    "loss": (0.0, 1.0),
+    "background_mbit_s": (0.0, 8e9),
+    **dict.fromkeys(("rate_mbit_s", "back_rate_mbit_s", "up_mbit_s", "down_mbit_s"), (8e-6, 8e9)),
+}
 _NODE_KEYS: Final = ("kind", "medium", "up_mbit_s", "down_mbit_s")
 
 
@@ -110,9 +118,13 @@ def _known(where: str, attributes: Mapping[str, Any], keys: tuple[str, ...]) -> 
 
 
 def _number(where: str, attributes: Mapping[str, Any], key: str, default: float) -> float:
-    value = attributes.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise GraphWrong(f"{where}: {key} is {value!r}; accepted: a number")
+    if key not in attributes:
+        return default
+    value = attributes[key]
+    low, high = _LIMITS[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        shown = f"{value:.6g}" if isinstance(value, float) else repr(value)[:60]
+        raise GraphWrong(f"{where}: {key} is {shown}; accepted: a number from {low:g} to {high:g}")
     return float(value)
 
 

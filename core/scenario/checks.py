@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from core import devices as catalogue
 from core.availability import factor
+from core.devices.bounds import bound
 from core.scenario import resolve
 from core.scenario.effects import EFFECT_CHECKS
 from core.scenario.fault_checks import FAULT_CHECKS
@@ -37,7 +38,7 @@ from core.scenario.names import (
 from core.scenario.networking import NoNetwork
 
 if TYPE_CHECKING:
-    from core.scenario.schema import Group, Scenario, Station
+    from core.scenario.schema import Group, ProfileSpec, Scenario, Station
 
 #: Devices whose names are compared one by one.
 MOST_DEVICES: Final = 1_000_000
@@ -241,15 +242,51 @@ def _own_profiles(s: Scenario) -> Iterator[Finding]:
                 yield from unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
                 continue
             known = tuple(parameter.key for parameter in catalogue.provenance(base))
-            wrong = [key for key in spec.numbers if key not in known]
-            for key in wrong:
-                yield from unknown(("profiles", name, "numbers", key), key, f"the key of a number of {base}", known)
-            if not wrong:
-                resolve.profile(s, name)
+            found = [
+                finding
+                for key in spec.numbers
+                for finding in unknown(("profiles", name, "numbers", key), key, f"the key of a number of {base}", known)
+            ]
+            found += _profile_bounds(("profiles", name), spec, known)
+            yield from found or _profile_whole(("profiles", name), spec)
         except Unreadable:
             continue
+
+
+def _profile_bounds(path: KeyPath, spec: ProfileSpec, known: tuple[str, ...]) -> Iterator[Finding]:
+    """Each number is one that a device can have."""
+    for number, value in resolve.profile_numbers(spec).items():
+        if number == "battery.energy_j" and number not in known and spec.battery is not None:
+            yield Finding((*path, "battery"), "null, or a base with a battery", f"{spec.base} has no battery")
+        elif number in known and not bound(number).holds(value):
+            yield Finding(_number_path(path, spec, number), bound(number).accepted)
+
+
+def _profile_whole(path: KeyPath, spec: ProfileSpec) -> Iterator[Finding]:
+    """The numbers go together: what is wrong is told of one that alone makes it so, or else of one that mends it."""
+    numbers = resolve.profile_numbers(spec)
+
+    def refusal(given: Mapping[str, float]) -> str:
+        try:
+            catalogue.made(spec.base, given, called=str(path[-1]))
         except ValueError as error:
-            yield Finding(("profiles", name), "values that a device can have", str(error))
+            return str(error)
+        return ""
+
+    why = refusal(numbers)
+    if not why:
+        return
+    alone = [key for key, value in numbers.items() if refusal({key: value})]
+    mending = [key for key in numbers if not refusal({other: v for other, v in numbers.items() if other != key})]
+    for key in (*alone, *mending)[:1]:
+        path = _number_path(path, spec, key)
+    yield Finding(path, "values that a device can have", why)
+
+
+def _number_path(path: KeyPath, spec: ProfileSpec, number: str) -> KeyPath:
+    """Where a number of an own class stands."""
+    own = {stands: key for key, stands in resolve.PROFILE_KEYS.items()}
+    return (*path, "numbers", number) if number in spec.numbers or number not in own else (*path, own[number])
 
 
 def _group_names(s: Scenario) -> Iterator[Finding]:

@@ -317,6 +317,30 @@ def test_files_of_any_ending_are_relative_to_the_scenario(
         assert group.availability.trace == f"{tmp_path}/lib/{name}"
 
 
+@pytest.mark.parametrize(
+    ("keys", "key", "found", "says"),
+    [
+        ("numbers: {battery.pack_ohm: -0.1}", "numbers.battery.pack_ohm", "-0.1", "0 to 100 Ω"),
+        ("train_speed: 1 FLOP/s", "train_speed", '"1 FLOP/s"', "1000 to 1e18 FLOP/s"),
+        ("battery: 1 MWs, numbers: {idle_w: 5}", "battery", '"1 MWs"', "an energy"),
+        ("numbers: {screen_w: 1, idle_w: 5}", "numbers.idle_w", "5", "max_w is 4.4; at least idle_w"),
+        ("max_power: 6 W, idle_power: 10 W, numbers: {screen_w: 1}", "idle_power", '"10 W"', "at least idle_w"),
+        ("max_power: 9 W, numbers: {screen_w: 9, battery.pack_ohm: 0.2}", "max_power", '"9 W"', "cannot feed"),
+    ],
+)
+def test_a_wrong_number_of_a_profile_is_told_at_its_key(
+    tmp_path: Path, keys: str, key: str, found: str, says: str
+) -> None:
+    text = SMALL.replace("phone_mid", "own") + "    profiles:\n      own:\n        base: phone_mid\n        {}\n"
+    lines = keys.replace(", numbers", "\n        numbers").replace("W, idle", "W\n        idle")
+    path = write(tmp_path, text.replace("{}", lines))
+    (problem,) = problems_of(path)
+    assert (problem.key, problem.found) == (f"profiles.own.{key}", found)
+    assert says in f"{problem.hint} {problem.accepted}"
+    assert problem.line is not None
+    assert key.split(".")[0] in path.read_text(encoding="utf-8").splitlines()[problem.line - 1]
+
+
 # Files and names.
 
 
