@@ -227,7 +227,7 @@ _WORDS: Final = {"in_use": IN_USE, "charging": CHARGING, "metered": METERED}
 
 def _table(where: str, data: bytes) -> Iterator[Trace]:
     try:
-        lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
+        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         if header != ["client", "time_s", "state"]:
             _refuse(f"{where}, line 1", f"is {','.join(header)[:100]!r}; client,time_s,state is accepted")

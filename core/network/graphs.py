@@ -61,7 +61,7 @@ def read_graph(name: str, data: bytes) -> Topology:
         elif re.search(rb"<!\s*(DOCTYPE|ENTITY)", data, re.IGNORECASE):
             raise GraphWrong("declarations (DOCTYPE, ENTITY) are not read")
         else:
-            graph = networkx.parse_graphml(data.decode("utf-8"))
+            graph = networkx.parse_graphml(data.decode("utf-8-sig"))
     except GraphWrong as error:
         raise GraphWrong(f"{name}: {error}") from None
     except Exception as error:  # noqa: BLE001  whatever parsers raise at hostile bytes

@@ -30,6 +30,8 @@ class TraceWrong(ValueError):
         super().__init__(f"{name}:{line}: found {found[:60]!r}; accepted: {accepted}")
         self.name = name
         self.line = line
+        self.found = f"found {found[:60]!r}"
+        self.accepted = accepted
 
 
 def read_trace(name: str, text: str) -> Trace:

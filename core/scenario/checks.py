@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from core import devices as catalogue
 from core.availability import factor
 from core.devices.bounds import bound
+from core.network.traces import TraceWrong
 from core.scenario import resolve
 from core.scenario.effects import EFFECT_CHECKS
 from core.scenario.fault_checks import FAULT_CHECKS
@@ -35,10 +36,10 @@ from core.scenario.names import (
     WITHOUT_SERVER_RATE,
     is_regression,
 )
-from core.scenario.networking import NoNetwork
+from core.scenario.networking import NoNetwork, trace
 
 if TYPE_CHECKING:
-    from core.scenario.schema import Group, ProfileSpec, Scenario, Station
+    from core.scenario.schema import Group, ProfileSpec, Scenario, Station, TraceSpec
 
 #: Devices whose names are compared one by one.
 MOST_DEVICES: Final = 1_000_000
@@ -187,13 +188,30 @@ def _own_links(s: Scenario) -> Iterator[Finding]:
                 yield from unknown(
                     ("links", name, "handovers", i, "link"), change.link, "an access link", resolve.link_names(s)
                 )
-            resolve.link(s, name)
+            found = list(_link_traces(("links", name, "trace"), spec.trace))
+            yield from found
+            if not found:
+                resolve.link(s, name)
         except Unreadable:
             continue
         except catalogue.UnknownName:
             continue
         except ValueError as error:
             yield Finding(("links", name), "a link that can be", str(error))
+
+
+def _link_traces(path: KeyPath, spec: TraceSpec | None) -> Iterator[Finding]:
+    """The traces of a link can be read."""
+    for direction in ("up", "down"):
+        with contextlib.suppress(Unreadable):
+            file = None if spec is None else getattr(spec, direction)
+            try:
+                if file is not None:
+                    trace(file)
+            except TraceWrong as error:
+                yield Finding((*path, direction), error.accepted, f"{error.name}:{error.line}: {error.found}")
+            except ValueError as error:
+                yield Finding((*path, direction), "the path of a .csv file, relative to the scenario's", str(error))
 
 
 def _topology(s: Scenario) -> Iterator[Finding]:
@@ -362,7 +380,7 @@ def _clients(s: Scenario) -> Iterator[Finding]:
 
 
 def _availability(s: Scenario) -> Iterator[Finding]:
-    """Traces are given where they are asked for, and exist; habits are those that a phone's user can have."""
+    """Traces are given where they are asked for, and can be read."""
     for i, group in enumerate(s.devices):
         try:
             wanted = group.availability
@@ -375,8 +393,12 @@ def _availability(s: Scenario) -> Iterator[Finding]:
                 yield Finding(
                     path, "the path of a file, relative to the scenario's", f"there is no file {wanted.trace}"
                 )
+            elif wanted.trace is not None:
+                resolve.user_traces(wanted.trace)
         except Unreadable:
             continue
+        except ValueError as error:
+            yield Finding(path, "traces in a .csv, a .json (FLASH) or another file (FedScale)", str(error))
 
 
 def _correlations(s: Scenario) -> Iterator[Finding]:

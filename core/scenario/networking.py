@@ -117,7 +117,7 @@ def _stamp(file: str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=64)
 def _trace(file: str, stamp: tuple[int, int]) -> Trace:
-    return read_trace(file, _read(file).decode("utf-8", "replace"))
+    return read_trace(file, _read(file).decode("utf-8-sig", "replace"))
 
 
 def _read(file: str) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core import devices as catalogue
+from core.availability import Trace, TraceError, read_traces
 from core.deployment import REORDER_DELAY_S, ClockSkew, Fault, MessageFault, Partition, Slowdown
 from core.devices import DeviceProfile
 from core.rng import generator
@@ -31,6 +34,7 @@ __all__ = [
     "region_delays",
     "region_names",
     "topology",
+    "user_traces",
 ]
 
 
@@ -103,6 +107,20 @@ def correlations(group: Group) -> Mapping[tuple[str, str], float]:
         )
         if value
     }
+
+
+def user_traces(file: str) -> tuple[Trace, ...]:
+    """The traces of users in a file, which is read once as long as it stays as it is. Raises `ValueError`."""
+    try:
+        found = Path(file).stat()
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror or error}") from None
+    return _user_traces(file, (found.st_mtime_ns, found.st_size))
+
+
+@functools.lru_cache(maxsize=8)
+def _user_traces(file: str, stamp: tuple[int, int]) -> tuple[Trace, ...]:
+    return read_traces(file)
 
 
 def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -339,6 +340,58 @@ def test_a_wrong_number_of_a_profile_is_told_at_its_key(
     assert says in f"{problem.hint} {problem.accepted}"
     assert problem.line is not None
     assert key.split(".")[0] in path.read_text(encoding="utf-8").splitlines()[problem.line - 1]
+
+
+def test_what_is_wrong_in_a_trace_is_told_at_its_key_with_the_other_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "up.csv").write_text("time_s,bytes_per_s\n0,1000\n1,-3\n", encoding="utf-8")
+    (tmp_path / "users.csv").write_text("client,time_s,state\na,0,idle\na,100,dancing\na,200,end\n", encoding="utf-8")
+    text = f"""
+        seed: -1
+        training: {{rounds: 3}}
+        links:
+          own:
+            {LINK.removeprefix("{").replace(", ", chr(10) + " " * 12)}
+            trace:
+              down: none.csv
+              up: up.csv
+        devices:
+          - name: a
+            device: phone_mid
+            link: own
+            availability:
+              trace: users.csv
+    """
+    path = write(tmp_path, text)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = {problem.key: problem for problem in problems_of(path)}
+    assert list(found) == ["seed", "links.own.trace.down", "links.own.trace.up", "devices.0.availability.trace"]
+    for key, problem in found.items():
+        assert problem.origin == str(path)
+        assert problem.line is not None
+        assert f"{key.rpartition('.')[2]}:" in lines[problem.line - 1]
+    assert f"{tmp_path}/up.csv:3: found '-3'" in found["links.own.trace.up"].hint
+    assert "a rate that is a number" in found["links.own.trace.up"].accepted
+    assert "none.csv: cannot be read" in found["links.own.trace.down"].hint
+    assert "line 3: has the state 'dancing'" in found["devices.0.availability.trace"].hint
+
+
+def test_a_byte_order_mark_in_a_trace_or_a_graph_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "up.csv").write_text("time_s,bytes_per_s\n0,1000\n1,2000\n", encoding="utf-8-sig")
+    (tmp_path / "users.csv").write_text("client,time_s,state\na,0,idle\na,200,end\n", encoding="utf-8-sig")
+    graph = {"nodes": [{"id": "a"}, {"id": "b"}], "edges": [{"source": "a", "target": "b", "delay_ms": 1}]}
+    (tmp_path / "net.json").write_text(json.dumps(graph), encoding="utf-8-sig")
+    made = networkx.node_link_graph({**graph, "graph": {}, "directed": False, "multigraph": False}, edges="edges")
+    (tmp_path / "net.graphml").write_text("\n".join(networkx.generate_graphml(made)), encoding="utf-8-sig")
+    for network in ("net.json", "net.graphml"):
+        text = f"""
+            training: {{rounds: 3}}
+            links: {{own: {LINK}, trace: {{up: up.csv}}}}}}
+            devices: [{{name: a, device: phone_mid, link: own, region: a, availability: {{trace: users.csv}}}}]
+            coordinator: {{device: server, link: datacentre, region: b}}
+            evaluator: null
+            network: {{topology: {network}}}
+        """
+        assert load(write(tmp_path, text)).device_count == 1
 
 
 # Files and names.

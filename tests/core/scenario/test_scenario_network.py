@@ -98,7 +98,7 @@ def test_a_trace_that_goes_back_in_time_is_refused_with_its_line(tmp_path: Path)
     file = tmp_path / "back.csv"
     file.write_text("time_s,bytes_per_s\n0,1\n2,1\n1,1\n")
     said = refused(links={"mine": {**LINK, "trace": {"down": str(file)}}})
-    assert f"{file}:4: found '1'; accepted: a time in s after that of the line before" in said
+    assert f"links.mine.trace.down: {file}:4: found '1' / a time in s after that of the line before" in said
     file.write_text("time_s,bytes_per_s\n0,1\n2,1\n3,1\n")
     parse({**SMALL, "links": {"mine": {**LINK, "trace": {"down": str(file)}}}})
 
