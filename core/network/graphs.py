@@ -7,15 +7,15 @@ Attributes of an edge: `delay_ms`, `rate_mbit_s` (none: never a bottleneck), `ba
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
 
 import numpy as np
 
-from core import rng
+from core import plain_json, rng
 from core.network.topology import MOST_SITES, Background, Cell, Edge, Site, Topology, WiFi
 
 if TYPE_CHECKING:
@@ -57,12 +57,18 @@ def read_graph(name: str, data: bytes) -> Topology:
         raise GraphWrong(f"{name}: {len(data)} bytes; accepted: at most {MOST_BYTES}")
     try:
         if name.endswith(".json"):
-            graph = networkx.node_link_graph(_node_link(json.loads(data)), edges="edges")
+            graph = networkx.node_link_graph(_node_link(plain_json.loads(data)), edges="edges")
         elif re.search(rb"<!\s*(DOCTYPE|ENTITY)", data, re.IGNORECASE):
             raise GraphWrong("declarations (DOCTYPE, ENTITY) are not read")
         else:
-            graph = networkx.parse_graphml(data.decode("utf-8-sig"))
-    except GraphWrong as error:
+            text = data.decode("utf-8-sig")
+            tree = ElementTree.fromstring(text)
+            _once(
+                (node.get("id") for node in tree.iterfind(".//{*}node")),
+                ((edge.get("source"), edge.get("target")) for edge in tree.iterfind(".//{*}edge")),
+            )
+            graph = networkx.parse_graphml(text)
+    except (GraphWrong, plain_json.Twice) as error:
         raise GraphWrong(f"{name}: {error}") from None
     except Exception as error:  # noqa: BLE001  whatever parsers raise at hostile bytes
         raise GraphWrong(
@@ -83,8 +89,27 @@ def _node_link(loaded: Any) -> dict[str, Any]:
     edges = loaded.get("edges", loaded.get("links"))
     if not isinstance(edges, list):
         raise GraphWrong("accepted: a map with `nodes` and `edges`")
+    _once(
+        (node.get("id") for node in loaded["nodes"] if isinstance(node, dict)),
+        ((edge.get("source"), edge.get("target")) for edge in edges if isinstance(edge, dict)),
+    )
     flags = {key: bool(loaded.get(key, False)) for key in ("directed", "multigraph")}
     return {**flags, "graph": {}, "nodes": loaded["nodes"], "edges": edges}
+
+
+def _once(nodes: Iterable[object], edges: Iterable[tuple[object, object]]) -> None:
+    """Raises `GraphWrong` for a node or an edge that stands twice, of which networkx would take the last."""
+    known: set[str] = set()
+    for name in map(str, nodes):
+        if name in known:
+            raise GraphWrong(f"node {name[:60]} stands twice; accepted: it once")
+        known.add(name)
+    joined: set[tuple[str, str]] = set()
+    for a, b in edges:
+        pair = min(str(a), str(b)), max(str(a), str(b))
+        if pair in joined:
+            raise GraphWrong(f"edge {pair[0][:60]} - {pair[1][:60]} stands twice; accepted: it once, for both ways")
+        joined.add(pair)
 
 
 def from_networkx(graph: networkx.Graph) -> Topology:
