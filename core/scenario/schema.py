@@ -434,7 +434,7 @@ class ProfileSpec(Section):
     numbers: dict[NumberKey, Annotated[float, Number(-1e18, 1e18)]] = Field(
         default_factory=dict,
         description="Any other numbers of the base, by the key under which `aivsim show device BASE` has them, such as "
-        "battery.pack_ohm; they stand over those above.",
+        "battery.pack_ohm.",
     )
 
 

@@ -394,6 +394,11 @@ def test_a_byte_order_mark_in_a_trace_or_a_graph_is_no_mistake(tmp_path: Path) -
         assert load(write(tmp_path, text)).device_count == 1
 
 
+def test_a_key_twice_on_the_command_line_has_no_line(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, SMALL), ("training={rounds: 3, rounds: 4}",))
+    assert (problem.key, problem.hint) == ("rounds", "the key stands twice")
+
+
 # Files and names.
 
 

@@ -39,6 +39,7 @@ def test_links_become_what_they_say(tmp_path: Path) -> None:
         json.dumps(
             {
                 **SMALL,
+                "network": {"relay": {"region": "europe"}},
                 "links": {
                     "fading": {**LINK, "fading": {"spread": 0.8, "correlation": 0.7}, "transport": "bbr"},
                     "states": {**LINK, "states": [{"factor": 1, "mean": "1 min"}, {"factor": 0, "mean": "3 s"}]},
