@@ -16,7 +16,7 @@ from aivsim.places import scenario_directories
 from core import devices
 from core.devices import Parameter, UnknownName
 from core.scenario.kinds import Kind
-from core.scenario.units import RATE_KIND, TIME_KIND
+from core.scenario.units import DELAY_KIND, RATE_KIND
 
 #: Sections that are items of lists, which `extends` replaces as a whole.
 LISTED: Final = frozenset(("FaultSpec", "Group", "RandomFaultSpec"))
@@ -143,7 +143,7 @@ def _topologies() -> None:
 
 def _shown(kind: Kind, value: Any) -> str:
     """A default with a unit that a scenario takes."""
-    if kind is TIME_KIND:
+    if kind is DELAY_KIND:
         return f"{value * 1e3:g} ms"
     if kind is RATE_KIND:
         return "unlimited" if value == math.inf else f"{value * 8e-6:g} Mbit/s"

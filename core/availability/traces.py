@@ -16,12 +16,12 @@ import csv
 import dataclasses
 import datetime
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from core import plain_json
 from core.availability import plain_pickle
 from core.availability.states import CHARGING, DOCKED, HOME, IN_USE, METERED
 
@@ -125,10 +125,14 @@ def _fedscale(where: str, data: bytes) -> Iterator[Trace]:
     if not isinstance(clients, dict) or len(clients) > MAX_CLIENTS:
         _refuse(where, f"a map of at most {MAX_CLIENTS} clients is accepted")
     events = 0
+    names: set[str] = set()
     for client, entry in clients.items():
         here = f"{where}: client {str(client)[:100]!r}"
         if not isinstance(client, str | int) or not isinstance(entry, dict):
             _refuse(here, "a map of names or numbers to maps is accepted")
+        if str(client) in names:
+            _refuse(here, "stands twice, once as a number and once as text; it once is accepted")
+        names.add(str(client))
         active, inactive = entry.get("active"), entry.get("inactive")
         if not isinstance(active, list) or not isinstance(inactive, list) or len(active) != len(inactive):
             _refuse(here, "`active` and `inactive` are not two lists of times of one length")
@@ -170,7 +174,9 @@ _DAY_S: Final = 86_400.0
 
 def _flash(where: str, data: bytes) -> Iterator[Trace]:
     try:
-        clients = json.loads(data)
+        clients = plain_json.loads(data)
+    except plain_json.Twice as error:
+        raise TraceError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise TraceError(f"{where}: is no JSON: {str(error)[:200]}") from error
     if not isinstance(clients, dict) or len(clients) > MAX_CLIENTS:
@@ -227,7 +233,7 @@ _WORDS: Final = {"in_use": IN_USE, "charging": CHARGING, "metered": METERED}
 
 def _table(where: str, data: bytes) -> Iterator[Trace]:
     try:
-        lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True)
+        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         if header != ["client", "time_s", "state"]:
             _refuse(f"{where}, line 1", f"is {','.join(header)[:100]!r}; client,time_s,state is accepted")

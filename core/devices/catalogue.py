@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from core.devices import bounds
 from core.devices.battery import Battery
 from core.devices.classes import DeviceProfile, ThrottleLevel
 from core.devices.heat import Heat
@@ -61,7 +62,8 @@ def profile(name: str) -> DeviceProfile:
 def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProfile:
     """The device class `name` with some of its numbers replaced, by key, and `called` something else.
 
-    Raises `UnknownName` for the class or a key, and `ValueError` for values that no device can have.
+    Raises `UnknownName` for the class or a key, `OutOfBounds` for a number that no device can have, and `ValueError`
+    for numbers that do not go together.
     """
     entry = _class(name)
     value = {parameter.key: parameter.value for parameter in provenance(name)}
@@ -69,8 +71,8 @@ def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProf
         if key not in value:
             raise UnknownName(f"number of {name}", key, value)
         value[key] = number
-        if key.startswith("battery."):
-            _check_part(key, number)
+    for key, number in value.items():
+        bounds.check(key, number)
     points = _group(value, "operating_points")
     return DeviceProfile(
         name=called or name,
@@ -87,17 +89,6 @@ def made(name: str, own: Mapping[str, float], *, called: str = "") -> DeviceProf
         accelerator=Accelerator(**_group(value, "accelerator")) if "accelerator" in entry else None,
         **{key: number for key, number in value.items() if "." not in key},
     )
-
-
-#: Numbers of a battery that may be 0; the others are more.
-_MAY_BE_ZERO: Final = ("resistance_ohm", "pack_ohm", "resistance_b_k", "end_share", "cutoff_v")
-
-
-def _check_part(key: str, number: float) -> None:
-    """A number of a battery, before it disappears in a sum. Raises `ValueError`."""
-    zero = any(name in _MAY_BE_ZERO for name in key.split("."))
-    if not (number >= 0.0 if zero else number > 0.0) or number == math.inf:
-        raise ValueError(f"numbers.{key}: {number!r}; a number {'of at least' if zero else 'above'} 0 is needed")
 
 
 def _battery(value: Mapping[str, float], levels: tuple[float, ...]) -> Battery:

@@ -7,15 +7,15 @@ Attributes of an edge: `delay_ms`, `rate_mbit_s` (none: never a bottleneck), `ba
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
 
 import numpy as np
 
-from core import rng
+from core import plain_json, rng
 from core.network.topology import MOST_SITES, Background, Cell, Edge, Site, Topology, WiFi
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ _EDGE_KEYS: Final = (
     "background_mbit_s",
     "background_flows",
 )
+#: Lowest and highest number of an attribute: delays up to an hour, as nothing on Earth or in its orbits is farther, and
+#: rates from 1 byte/s, slower than any network's, as those of a scenario's links.
+_LIMITS: Final = {
+    "delay_ms": (0.0, 3.6e6),
+    "loss": (0.0, 1.0),
+    "background_mbit_s": (0.0, 8e9),
+    **dict.fromkeys(("rate_mbit_s", "back_rate_mbit_s", "up_mbit_s", "down_mbit_s"), (8e-6, 8e9)),
+}
 _NODE_KEYS: Final = ("kind", "medium", "up_mbit_s", "down_mbit_s")
 
 
@@ -49,12 +57,18 @@ def read_graph(name: str, data: bytes) -> Topology:
         raise GraphWrong(f"{name}: {len(data)} bytes; accepted: at most {MOST_BYTES}")
     try:
         if name.endswith(".json"):
-            graph = networkx.node_link_graph(_node_link(json.loads(data)), edges="edges")
+            graph = networkx.node_link_graph(_node_link(plain_json.loads(data)), edges="edges")
         elif re.search(rb"<!\s*(DOCTYPE|ENTITY)", data, re.IGNORECASE):
             raise GraphWrong("declarations (DOCTYPE, ENTITY) are not read")
         else:
-            graph = networkx.parse_graphml(data.decode("utf-8"))
-    except GraphWrong as error:
+            text = data.decode("utf-8-sig")
+            tree = ElementTree.fromstring(text)
+            _once(
+                (node.get("id") for node in tree.iterfind(".//{*}node")),
+                ((edge.get("source"), edge.get("target")) for edge in tree.iterfind(".//{*}edge")),
+            )
+            graph = networkx.parse_graphml(text)
+    except (GraphWrong, plain_json.Twice) as error:
         raise GraphWrong(f"{name}: {error}") from None
     except Exception as error:  # noqa: BLE001  whatever parsers raise at hostile bytes
         raise GraphWrong(
@@ -75,8 +89,27 @@ def _node_link(loaded: Any) -> dict[str, Any]:
     edges = loaded.get("edges", loaded.get("links"))
     if not isinstance(edges, list):
         raise GraphWrong("accepted: a map with `nodes` and `edges`")
+    _once(
+        (node.get("id") for node in loaded["nodes"] if isinstance(node, dict)),
+        ((edge.get("source"), edge.get("target")) for edge in edges if isinstance(edge, dict)),
+    )
     flags = {key: bool(loaded.get(key, False)) for key in ("directed", "multigraph")}
     return {**flags, "graph": {}, "nodes": loaded["nodes"], "edges": edges}
+
+
+def _once(nodes: Iterable[object], edges: Iterable[tuple[object, object]]) -> None:
+    """Raises `GraphWrong` for a node or an edge that stands twice, of which networkx would take the last."""
+    known: set[str] = set()
+    for name in map(str, nodes):
+        if name in known:
+            raise GraphWrong(f"node {name[:60]} stands twice; accepted: it once")
+        known.add(name)
+    joined: set[tuple[str, str]] = set()
+    for a, b in edges:
+        pair = min(str(a), str(b)), max(str(a), str(b))
+        if pair in joined:
+            raise GraphWrong(f"edge {pair[0][:60]} - {pair[1][:60]} stands twice; accepted: it once, for both ways")
+        joined.add(pair)
 
 
 def from_networkx(graph: networkx.Graph) -> Topology:
@@ -110,9 +143,13 @@ def _known(where: str, attributes: Mapping[str, Any], keys: tuple[str, ...]) -> 
 
 
 def _number(where: str, attributes: Mapping[str, Any], key: str, default: float) -> float:
-    value = attributes.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise GraphWrong(f"{where}: {key} is {value!r}; accepted: a number")
+    if key not in attributes:
+        return default
+    value = attributes[key]
+    low, high = _LIMITS[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        shown = f"{value:.6g}" if isinstance(value, float) else repr(value)[:60]
+        raise GraphWrong(f"{where}: {key} is {shown}; accepted: a number from {low:g} to {high:g}")
     return float(value)
 
 

@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from core import devices as catalogue
 from core.availability import factor
+from core.devices.bounds import bound
+from core.network.traces import TraceWrong
 from core.scenario import resolve
 from core.scenario.effects import EFFECT_CHECKS
 from core.scenario.fault_checks import FAULT_CHECKS
@@ -34,10 +36,10 @@ from core.scenario.names import (
     WITHOUT_SERVER_RATE,
     is_regression,
 )
-from core.scenario.networking import NoNetwork
+from core.scenario.networking import NoNetwork, trace
 
 if TYPE_CHECKING:
-    from core.scenario.schema import Group, Scenario, Station
+    from core.scenario.schema import Group, ProfileSpec, Scenario, Station, TraceSpec
 
 #: Devices whose names are compared one by one.
 MOST_DEVICES: Final = 1_000_000
@@ -186,13 +188,30 @@ def _own_links(s: Scenario) -> Iterator[Finding]:
                 yield from unknown(
                     ("links", name, "handovers", i, "link"), change.link, "an access link", resolve.link_names(s)
                 )
-            resolve.link(s, name)
+            found = list(_link_traces(("links", name, "trace"), spec.trace))
+            yield from found
+            if not found:
+                resolve.link(s, name)
         except Unreadable:
             continue
         except catalogue.UnknownName:
             continue
         except ValueError as error:
             yield Finding(("links", name), "a link that can be", str(error))
+
+
+def _link_traces(path: KeyPath, spec: TraceSpec | None) -> Iterator[Finding]:
+    """The traces of a link can be read."""
+    for direction in ("up", "down"):
+        with contextlib.suppress(Unreadable):
+            file = None if spec is None else getattr(spec, direction)
+            try:
+                if file is not None:
+                    trace(file)
+            except TraceWrong as error:
+                yield Finding((*path, direction), error.accepted, f"{error.name}:{error.line}: {error.found}")
+            except ValueError as error:
+                yield Finding((*path, direction), "the path of a .csv file, relative to the scenario's", str(error))
 
 
 def _topology(s: Scenario) -> Iterator[Finding]:
@@ -241,15 +260,51 @@ def _own_profiles(s: Scenario) -> Iterator[Finding]:
                 yield from unknown(("profiles", name, "base"), base, "a class of the catalogue", catalogue.profiles())
                 continue
             known = tuple(parameter.key for parameter in catalogue.provenance(base))
-            wrong = [key for key in spec.numbers if key not in known]
-            for key in wrong:
-                yield from unknown(("profiles", name, "numbers", key), key, f"the key of a number of {base}", known)
-            if not wrong:
-                resolve.profile(s, name)
+            found = [
+                finding
+                for key in spec.numbers
+                for finding in unknown(("profiles", name, "numbers", key), key, f"the key of a number of {base}", known)
+            ]
+            found += _profile_bounds(("profiles", name), spec, known)
+            yield from found or _profile_whole(("profiles", name), spec)
         except Unreadable:
             continue
+
+
+def _profile_bounds(path: KeyPath, spec: ProfileSpec, known: tuple[str, ...]) -> Iterator[Finding]:
+    """Each number is one that a device can have."""
+    for number, value in resolve.profile_numbers(spec).items():
+        if number == "battery.energy_j" and number not in known and spec.battery is not None:
+            yield Finding((*path, "battery"), "null, or a base with a battery", f"{spec.base} has no battery")
+        elif number in known and not bound(number).holds(value):
+            yield Finding(_number_path(path, spec, number), bound(number).accepted)
+
+
+def _profile_whole(path: KeyPath, spec: ProfileSpec) -> Iterator[Finding]:
+    """The numbers go together: what is wrong is told of one that alone makes it so, or else of one that mends it."""
+    numbers = resolve.profile_numbers(spec)
+
+    def refusal(given: Mapping[str, float]) -> str:
+        try:
+            catalogue.made(spec.base, given, called=str(path[-1]))
         except ValueError as error:
-            yield Finding(("profiles", name), "values that a device can have", str(error))
+            return str(error)
+        return ""
+
+    why = refusal(numbers)
+    if not why:
+        return
+    alone = [key for key, value in numbers.items() if refusal({key: value})]
+    mending = [key for key in numbers if not refusal({other: v for other, v in numbers.items() if other != key})]
+    for key in (*alone, *mending)[:1]:
+        path = _number_path(path, spec, key)
+    yield Finding(path, "values that a device can have", why)
+
+
+def _number_path(path: KeyPath, spec: ProfileSpec, number: str) -> KeyPath:
+    """Where a number of an own class stands."""
+    own = {stands: key for key, stands in resolve.PROFILE_KEYS.items()}
+    return (*path, "numbers", number) if number in spec.numbers or number not in own else (*path, own[number])
 
 
 def _group_names(s: Scenario) -> Iterator[Finding]:
@@ -325,7 +380,7 @@ def _clients(s: Scenario) -> Iterator[Finding]:
 
 
 def _availability(s: Scenario) -> Iterator[Finding]:
-    """Traces are given where they are asked for, and exist; habits are those that a phone's user can have."""
+    """Traces are given where they are asked for, and can be read."""
     for i, group in enumerate(s.devices):
         try:
             wanted = group.availability
@@ -338,8 +393,12 @@ def _availability(s: Scenario) -> Iterator[Finding]:
                 yield Finding(
                     path, "the path of a file, relative to the scenario's", f"there is no file {wanted.trace}"
                 )
+            elif wanted.trace is not None:
+                resolve.user_traces(wanted.trace)
         except Unreadable:
             continue
+        except ValueError as error:
+            yield Finding(path, "traces in a .csv, a .json (FLASH) or another file (FedScale)", str(error))
 
 
 def _correlations(s: Scenario) -> Iterator[Finding]:

@@ -6,16 +6,18 @@ before. Of options, which have no defaults here, those that are there count.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from core.network.transport import CONTROLS
+from core.scenario import resolve
 from core.scenario.findings import Finding, KeyPath, Unreadable, listed
 from core.scenario.names import DATA_SUFFIXES, PARTITIONS, TOPOLOGIES
 
 if TYPE_CHECKING:
-    from core.scenario.schema import Scenario
+    from core.scenario.schema import Group, Scenario
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +164,81 @@ def transport_constants(s: Scenario) -> Iterator[Finding]:
             yield Finding(("network", "transport_constants", key), accepted, "with transport ideal it has no effect")
 
 
+def group_keys(s: Scenario) -> Iterator[Finding]:
+    """Keys of a group that its devices, their users or their likeness leave without effect."""
+    for i, group in enumerate(s.devices):
+        path: KeyPath = ("devices", i)
+        for check in (_charge, _likeness):
+            try:
+                yield from check(s, path, group)
+            except (Unreadable, ValueError):
+                continue
+
+
+def _charge(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
+    mains = resolve.profile(s, group.device).battery is None
+    if mains:
+        why = f"a {group.device} has no battery"
+        if group.battery != (1.0, 1.0):
+            yield Finding((*path, "battery"), "nothing here, or a device with a battery", why)
+        if group.charging:
+            yield Finding((*path, "charging"), "nothing here, or a device with a battery", why)
+    elif group.charging and group.availability.kind != "always":
+        accepted = "nothing here, or availability always"
+        why = f"with availability {group.availability.kind} it is the users who charge"
+        yield Finding((*path, "charging"), accepted, why)
+
+
+def _likeness(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
+    """What correlates differs among the devices."""
+    spreads = {
+        "speed": ("speed_spread", group.speed_spread > 0.0),
+        "availability": (
+            "availability.kind: sessions and availability.spread",
+            group.availability.kind == "sessions" and group.availability.spread > 0.0,
+        ),
+        "network": ("network_spread", group.network_spread > 0.0),
+    }
+    for one, other in resolve.correlations(group):
+        for name in (one, other):
+            key, differs = spreads.get(name, ("", True))
+            if not differs:
+                accepted = f"nothing here, or {key} above 0 too"
+                why = f"the {name} of the devices does not differ, so that it has no effect"
+                yield Finding((*path, "correlation", f"{one}_{other}"), accepted, why)
+                break
+
+
+def relays(s: Scenario) -> Iterator[Finding]:
+    """A relay carries what goes between translated links, and only where there is one does it matter that they are."""
+    if s.network.relay is None:
+        for name, spec in s.links.items():
+            with contextlib.suppress(Unreadable):
+                if spec.translated:
+                    accepted = "nothing here, or network.relay"
+                    why = "without a relay all pairs reach each other, so that it has no effect"
+                    yield Finding(("links", name, "translated"), accepted, why)
+        return
+    stations = (s.coordinator, *(() if s.evaluator is None else (s.evaluator,)), *s.devices)
+    try:
+        used = [resolve.link(s, station.link) for station in stations]
+    except ValueError:
+        return
+    if not any(link.translated or any(change.link.translated for change in link.handovers) for link in used):
+        accepted = "null, or devices on links with translated: true"
+        yield Finding(("network", "relay"), accepted, "no link is behind an address translator")
+
+
+def profile_keys(s: Scenario) -> Iterator[Finding]:
+    """A number of an own class stands in one place."""
+    for name, spec in s.profiles.items():
+        for key, number in resolve.PROFILE_KEYS.items():
+            with contextlib.suppress(Unreadable):
+                if getattr(spec, key) is not None and number in spec.numbers:
+                    accepted = f"nothing here, or no number {number}"
+                    yield Finding(("profiles", name, key), accepted, f"numbers.{number} stands over it")
+
+
 def file_options(s: Scenario) -> Iterator[Finding]:
     """Options of a file that need another one, and those that another one leaves without effect."""
     name, options = s.data.dataset, s.data.options
@@ -197,4 +274,12 @@ def algorithm_options(s: Scenario) -> Iterator[Finding]:
             yield Finding(("training", "options", key), accepted, f"with staleness {staleness} it has no effect")
 
 
-EFFECT_CHECKS: Final = (without_effect, transport_constants, file_options, algorithm_options)
+EFFECT_CHECKS: Final = (
+    without_effect,
+    transport_constants,
+    group_keys,
+    relays,
+    profile_keys,
+    file_options,
+    algorithm_options,
+)

@@ -13,6 +13,8 @@ from core.scenario.names import COORDINATOR, EVALUATOR, FAULTS
 if TYPE_CHECKING:
     from core.scenario.schema import FaultShape, FaultSpec, RandomFaultSpec, Scenario
 
+#: Most random faults of a study, as expected: one for each device of the largest one.
+MOST_RANDOM: Final = 1_000_000
 #: Keys that only some kinds of fault have.
 _KEYS: Final = tuple(dict.fromkeys(key for facts in FAULTS.values() for key in (*facts.needs, *facts.takes)))
 
@@ -142,6 +144,22 @@ def _random_target(s: Scenario, path: KeyPath, spec: RandomFaultSpec, groups: tu
         yield from _battery(s, path, targets)
 
 
+def _random_count(s: Scenario) -> Iterator[Finding]:
+    """Random faults are so few that a study can be made and told."""
+    expected = 0.0
+    for i, spec in enumerate(s.random_faults):
+        try:
+            targets = 1 if spec.targets is None else len(resolve.fault_targets(s, spec.targets))
+            own = targets * spec.until / (3600.0 / spec.rate_per_hour + spec.mean_duration)
+        except Unreadable:
+            continue
+        if expected + own > MOST_RANDOM:
+            accepted = f"a lower rate or an earlier end: at most {MOST_RANDOM:,} random faults in the whole study"
+            hint = f"about {own:,.0f} are to be expected of this one up to {spec.until:g} s"
+            yield Finding(("random_faults", i, "rate_per_hour"), accepted, hint)
+        expected += own
+
+
 def _partitions(s: Scenario) -> Iterator[Finding]:
     """The sets of a partition name somebody, nobody twice, and leave nobody alone on the only side."""
     for path, spec in _each(s):
@@ -177,4 +195,4 @@ def _sets(s: Scenario, path: KeyPath, sets: tuple[tuple[str, ...], ...]) -> Iter
         yield Finding(path, "sets that leave somebody on another side", "everybody is in the only set")
 
 
-FAULT_CHECKS: Final = (_keys, _times, _targets, _random_targets, _partitions)
+FAULT_CHECKS: Final = (_keys, _times, _targets, _random_targets, _random_count, _partitions)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from core import rng
 from core.actor import Actor, Message
-from core.availability import CHARGING, METERED, Habits, Process, Replay, Sessions, Traits, read_traces
+from core.availability import CHARGING, METERED, Habits, Process, Replay, Sessions, Traits
 from core.availability.quantiles import Quantiles, beta
 from core.deployment import Placement, Population, Reflex
 from core.devices import Device
@@ -58,7 +58,9 @@ class Fleet:
         if wanted.kind == "always":
             return None
         if wanted.trace is not None:
-            return Replay(read_traces(wanted.trace), group.count, self._seed, group.name, shuffled=wanted.shuffled)
+            return Replay(
+                resolve.user_traces(wanted.trace), group.count, self._seed, group.name, shuffled=wanted.shuffled
+            )
         habits = Habits(
             sessions_per_day=wanted.sessions_per_day,
             amplitude=wanted.amplitude,

@@ -18,7 +18,7 @@ from core.scenario import tree
 from core.scenario.explain import problems_of
 from core.scenario.kinds import did_you_mean
 from core.scenario.problems import Problem, ScenarioError
-from core.scenario.schema import FILES, PATH_KEYS, Scenario
+from core.scenario.schema import FILE_KEYS, FILES, PATH_KEYS, Scenario
 from core.scenario.tree import Node, Place, Unusable
 
 #: Longest chain of `extends`.
@@ -168,11 +168,11 @@ def _text(path: Path) -> str:
 
 def _absolute(root: Node, folder: Path) -> Node:
     """Paths relative to the folder made absolute, so that they survive being extended from elsewhere."""
-    for path in (*PATH_KEYS, *_trace_keys(root)):
+    for path in (*_file_keys(root), *PATH_KEYS):
         node, exact = root.find(path)
-        if not exact or not isinstance(node.value, str):
+        if not exact or not isinstance(node.value, str) or not node.value:
             continue
-        whole = node.value.endswith(FILES)
+        whole = path not in PATH_KEYS or node.value.endswith(FILES)
         file, colon, attribute = (node.value, "", "") if whole else node.value.rpartition(":")
         if whole or file.endswith(".py"):
             absolute = os.path.abspath(folder / file)
@@ -180,16 +180,23 @@ def _absolute(root: Node, folder: Path) -> Node:
     return root
 
 
-def _trace_keys(root: Node) -> list[tuple[str | int, ...]]:
-    """Keys of the traces of links and of users."""
-    entries = root.value if isinstance(root.value, dict) else {}
-    links, groups = entries.get("links"), entries.get("devices")
-    names = links.value if links is not None and isinstance(links.value, dict) else {}
-    count = len(groups.value) if groups is not None and isinstance(groups.value, list) else 0
-    return [
-        *(("links", str(name), "trace", direction) for name in names for direction in ("up", "down")),
-        *(("devices", number, "availability", "trace") for number in range(count)),
-    ]
+def _file_keys(root: Node) -> list[tuple[str | int, ...]]:
+    """Keys of the tree whose value is the path of a file, whatever its name."""
+    found: list[tuple[str | int, ...]] = []
+    for pattern in FILE_KEYS:
+        paths: list[tuple[str | int, ...]] = [()]
+        for part in pattern:
+            paths = [(*path, name) for path in paths for name in (_names(root, path) if part == "*" else (part,))]
+        found += paths
+    return found
+
+
+def _names(root: Node, path: tuple[str | int, ...]) -> Iterable[str | int]:
+    """What is there below a path: the names of a map, or the numbers of a list."""
+    node, exact = root.find(path)
+    if not exact or not isinstance(node.value, dict | list):
+        return ()
+    return tuple(node.value) if isinstance(node.value, dict) else range(len(node.value))
 
 
 # Overrides.
@@ -210,11 +217,8 @@ def _override(root: Node, setting: str, problems: list[Problem]) -> Node:
     except Unusable as error:
         problems.append(error.problem)
         return root
-    place = Place(origin)
-    folder = Path.cwd()
-    changed = _replace(root, numbered, Node(value.value, place, value.size))
-    paths = (*PATH_KEYS, *_trace_keys(changed))
-    return _absolute(changed, folder) if tuple(parts) in paths or len(parts) == 1 else changed
+    # What came before is absolute already, so that only paths of this setting change.
+    return _absolute(_replace(root, numbered, Node(value.value, Place(origin), value.size)), Path.cwd())
 
 
 def _numbered(root: Node, parts: Sequence[str]) -> list[str | int]:

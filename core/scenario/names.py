@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from core.scenario.kinds import Choice, Divisor, Flag, Kind, Names, Number, Text, Values, Whole, Wholes
-from core.scenario.units import RATE_KIND, TIME_KIND
+from core.scenario.units import DELAY_KIND, RATE_KIND
 
 
 class DatasetFacts(NamedTuple):
@@ -193,7 +193,7 @@ TOPOLOGIES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "access": {
         "access_points": Whole(0, 5000),
         "cells": Whole(0, 5000),
-        "delay": TIME_KIND,
+        "delay": DELAY_KIND,
         "backhaul_rate": RATE_KIND,
         "cell_up": RATE_KIND,
         "cell_down": RATE_KIND,
@@ -201,22 +201,22 @@ TOPOLOGIES: Final[Mapping[str, Mapping[str, Kind]]] = {
     "geometric": {
         "sites": Whole(1, 2000),
         "radius": Number(above=0, maximum=1.5),
-        "delay": TIME_KIND,
+        "delay": DELAY_KIND,
         "rate": RATE_KIND,
         "half_duplex": Flag(),
     },
     "mesh": {
         "rows": Whole(1, 100),
         "columns": Whole(1, 100),
-        "delay": TIME_KIND,
+        "delay": DELAY_KIND,
         "rate": RATE_KIND,
         "half_duplex": Flag(),
     },
     "tree": {
         "fogs": Whole(1, 1000),
         "edges": Whole(1, 1000),
-        "fog_delay": TIME_KIND,
-        "edge_delay": TIME_KIND,
+        "fog_delay": DELAY_KIND,
+        "edge_delay": DELAY_KIND,
         "fog_rate": RATE_KIND,
         "edge_rate": RATE_KIND,
     },

@@ -24,7 +24,7 @@ from core.network import (
     Variation,
 )
 from core.network.paths import distance_rtt_s, great_circle_km
-from core.network.traces import read_trace
+from core.network.traces import LEAST_BYTES, read_trace
 from core.scenario.names import TOPOLOGIES
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def link(scenario: Scenario, name: str) -> Link:
     if own is None:
         return catalogue.link(name)
     outages = own.outages
+    if outages is not None:
+        _carries(own, "outages", outages.mean_between)
     return Link(
         name=name,
         kind=own.kind,
@@ -78,10 +80,23 @@ def _variation(own: LinkSpec) -> Variation | None:
         up, down = (None if file is None else trace(file) for file in (own.trace.up, own.trace.down))
         return Replay(up, down, own.trace.shifted)
     if own.fading is not None:
+        _carries(own, "fading", own.fading.step)
         return Autoregressive(own.fading.spread, own.fading.correlation, own.fading.step)
     if own.states:
+        # Each state comes as often as any other.
+        _carries(own, "states", sum(state.factor * state.mean for state in own.states) / len(own.states))
         return Markov(tuple(MarkovState(state.factor, state.mean) for state in own.states))
     return None
+
+
+def _carries(own: LinkSpec, key: str, full_s: float) -> None:
+    """A step, worth `full_s` at the link's own rate, carries a byte: else a message would take millions of steps."""
+    step_bytes = min(own.up, own.down) * (1.0 - own.loss) * full_s
+    if 0.0 < step_bytes < LEAST_BYTES:
+        raise ValueError(
+            f"{key} carries {step_bytes:g} bytes from one change to the next on the mean; accepted: at least "
+            f"{LEAST_BYTES:g}, by longer times or higher rates"
+        )
 
 
 def trace(file: str) -> Trace:
@@ -102,7 +117,7 @@ def _stamp(file: str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=64)
 def _trace(file: str, stamp: tuple[int, int]) -> Trace:
-    return read_trace(file, _read(file).decode("utf-8", "replace"))
+    return read_trace(file, _read(file).decode("utf-8-sig", "replace"))
 
 
 def _read(file: str) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from core import devices as catalogue
+from core.availability import Trace, TraceError, read_traces
 from core.deployment import REORDER_DELAY_S, ClockSkew, Fault, MessageFault, Partition, Slowdown
 from core.devices import DeviceProfile
 from core.rng import generator
@@ -14,7 +17,7 @@ from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.networking import delay_s, link, network, region, region_delays, region_names, topology
 
 if TYPE_CHECKING:
-    from core.scenario.schema import FaultShape, Group, RandomFaultSpec, Scenario, Station
+    from core.scenario.schema import FaultShape, Group, ProfileSpec, RandomFaultSpec, Scenario, Station
 
 __all__ = [
     "correlations",
@@ -26,10 +29,12 @@ __all__ = [
     "network",
     "profile",
     "profile_names",
+    "profile_numbers",
     "region",
     "region_delays",
     "region_names",
     "topology",
+    "user_traces",
 ]
 
 
@@ -43,23 +48,31 @@ def link_names(scenario: Scenario) -> tuple[str, ...]:
     return (*scenario.links, *catalogue.links())
 
 
+#: Keys of an own class of devices, and the keys of the numbers that they stand for.
+PROFILE_KEYS: Final = {
+    "train_speed": "train_flops_per_s",
+    "step_overhead": "step_overhead_s",
+    "memory_speed": "memory_bytes_per_s",
+    "idle_power": "idle_w",
+    "max_power": "max_w",
+    "battery": "battery.energy_j",
+}
+
+
+def profile_numbers(spec: ProfileSpec) -> dict[str, float]:
+    """The numbers that an own class of devices replaces, by their keys."""
+    given = {number: getattr(spec, key) for key, number in PROFILE_KEYS.items()}
+    return {**{number: value for number, value in given.items() if value is not None}, **spec.numbers}
+
+
 def profile(scenario: Scenario, name: str) -> DeviceProfile:
     """The class of devices `name`. Raises `ValueError`: there is none, or its values fit no device."""
     own = scenario.profiles.get(name)
     if own is None:
         return catalogue.profile(name)
-    given = {
-        "train_flops_per_s": own.train_speed,
-        "step_overhead_s": own.step_overhead,
-        "memory_bytes_per_s": own.memory_speed,
-        "idle_w": own.idle_power,
-        "max_w": own.max_power,
-        "battery.energy_j": own.battery,
-    }
     if own.battery is not None and catalogue.profile(own.base).battery is None:
         raise ValueError(f"{own.base} has no battery")
-    numbers = {key: value for key, value in given.items() if value is not None}
-    return catalogue.made(own.base, {**numbers, **own.numbers}, called=name)
+    return catalogue.made(own.base, profile_numbers(own), called=name)
 
 
 def _given(own: float | None, default: float) -> float:
@@ -94,6 +107,20 @@ def correlations(group: Group) -> Mapping[tuple[str, str], float]:
         )
         if value
     }
+
+
+def user_traces(file: str) -> tuple[Trace, ...]:
+    """The traces of users in a file, which is read once as long as it stays as it is. Raises `ValueError`."""
+    try:
+        found = Path(file).stat()
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror or error}") from None
+    return _user_traces(file, (found.st_mtime_ns, found.st_size))
+
+
+@functools.lru_cache(maxsize=8)
+def _user_traces(file: str, stamp: tuple[int, int]) -> tuple[Trace, ...]:
+    return read_traces(file)
 
 
 def fault_targets(scenario: Scenario, name: str) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from core.scenario.units import (
     BytesPerSecond,
     CelsiusOrNull,
     Charge,
+    Delay,
     DelayOrNull,
     FlopsPerSecond,
     Fraction,
@@ -53,6 +54,7 @@ from core.scenario.units import (
     SecondsOrNull,
     SignedSeconds,
     SpeedOrNull,
+    Step,
     TimeZones,
     Watts,
 )
@@ -67,7 +69,13 @@ PATH_KEYS: Final = (
     ("model", "name"),
     ("training", "algorithm"),
     ("network", "topology"),
+)
+#: Keys whose value is a path, whatever it looks like; "*" stands for every name or number.
+FILE_KEYS: Final = (
     ("numerics", "surrogate"),
+    ("links", "*", "trace", "up"),
+    ("links", "*", "trace", "down"),
+    ("devices", "*", "availability", "trace"),
 )
 
 #: The word for the charge that phones are found with.
@@ -362,21 +370,21 @@ class FadingSpec(Section):
 
     spread: Annotated[float, Number(0, 5)] = Field(description="Standard deviation of the natural logarithm.")
     correlation: Annotated[float, Number(0, below=1)] = Field(description="Correlation from one step to the next.")
-    step: PositiveSeconds = Field(1.0, description="Length of a step, s.")
+    step: Step = Field(1.0, description="Length of a step, s.")
 
 
 class StateSpec(Section):
     """A state of a link that changes between several."""
 
     factor: Annotated[float, Number(0, 1000)] = Field(description="Its rates over those of the link; 0: no service.")
-    mean: PositiveSeconds = Field(description="Mean of its exponential length, s; then comes any of the others.")
+    mean: Step = Field(description="Mean of its exponential length, s; then comes any of the others.")
 
 
 class OutageSpec(Section):
     """Times without service: exponential ones with and without."""
 
-    mean_between: PositiveSeconds = Field(description="Mean time with service, s.")
-    mean_length: PositiveSeconds = Field(description="Mean time without, s.")
+    mean_between: Step = Field(description="Mean time with service, s.")
+    mean_length: Step = Field(description="Mean time without, s.")
 
 
 class HandoverSpec(Section):
@@ -392,7 +400,7 @@ class LinkSpec(Section):
     kind: Annotated[Literal["wifi", "cellular", "ethernet"], Choice("wifi", "cellular", "ethernet")] = Field(
         description="Which of a device's radios it needs."
     )
-    latency: Seconds = Field(description="One-way delay of the access part, s.")
+    latency: Delay = Field(description="One-way delay of the access part, s.")
     up: BytesPerSecond = Field(description="Goodput from the device, bytes/s.")
     down: BytesPerSecond = Field(description="Goodput to the device, bytes/s.")
     loss: FractionBelowOne = Field(0.0, description="Share of packets lost; it lowers the goodput.")
@@ -426,7 +434,7 @@ class ProfileSpec(Section):
     numbers: dict[NumberKey, Annotated[float, Number(-1e18, 1e18)]] = Field(
         default_factory=dict,
         description="Any other numbers of the base, by the key under which `aivsim show device BASE` has them, such as "
-        "battery.pack_ohm; they stand over those above.",
+        "battery.pack_ohm.",
     )
 
 
@@ -453,7 +461,7 @@ class JitterSpec(Section):
 
     spread: Annotated[float, Number(0, 5)] = Field(0.61, description="Standard deviation of the natural logarithm.")
     correlation: Annotated[float, Number(0, below=1)] = Field(0.81, description="From one step to the next.")
-    step: PositiveSeconds = Field(60.0, description="Length of a step, s.")
+    step: Step = Field(60.0, description="Length of a step, s.")
 
 
 class RelaySpec(Section):
@@ -510,7 +518,7 @@ class Network(Section):
         "distance: half of 11.4 ms + 0.01566 ms/km there and back.",
     )
 
-    region_delays: dict[Name, dict[Name, Seconds]] = Field(
+    region_delays: dict[Name, dict[Name, Delay]] = Field(
         default_factory=dict,
         description="Own one-way delays between regions, s, as {from: {to: delay}}; the other direction may be left "
         "out. They come beside the catalogue's, or in place of them.",

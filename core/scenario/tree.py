@@ -226,9 +226,9 @@ class _Builder:
             if name == "<<" and event.style is None:
                 self._problem(event, key, "merge keys (<<) are not accepted; `extends: FILE` composes scenarios")
             elif name in entries:
-                self._problem(
-                    event, below, f"the key stands twice, first in line {entries[name].place.line}", "it once"
-                )
+                first = entries[name].place.line
+                where = "" if first is None else f", first in line {first}"
+                self._problem(event, below, f"the key stands twice{where}", "it once")
             else:
                 entries[name] = dataclasses.replace(value, place=Place(self.origin, self._line(event)))
         return Node(entries, place, 1 + sum(node.size for node in entries.values()))

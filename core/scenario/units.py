@@ -210,6 +210,12 @@ LONGEST_S: Final = 3.2e9
 Seconds: TypeAlias = Annotated[float, _time(Number(0, LONGEST_S))]
 #: s, above 0.
 PositiveSeconds: TypeAlias = Annotated[float, _time(Number(above=0, maximum=LONGEST_S))]
+#: s, of one thing after the other, as often as there is time: at least 1 ms, a subframe of LTE, below which no rate or
+#: delay of a network is defined.
+Step: TypeAlias = Annotated[float, _time(Number(0.001, LONGEST_S))]
+#: Kind of a delay of a network, for options: up to an hour, as nothing on Earth or in its orbits is farther.
+DELAY_KIND: Final = _time(Number(0, 3600))
+Delay: TypeAlias = Annotated[float, DELAY_KIND]
 #: s, above 0; null: for good.
 SecondsOrForGood: TypeAlias = Annotated[
     float | None, Quantity("a time", "s", TIME, "30 s", Number(above=0, maximum=LONGEST_S), or_null="for good")
@@ -224,9 +230,8 @@ DelayOrNull: TypeAlias = Annotated[
 ]
 #: s, of either sign.
 SignedSeconds: TypeAlias = Annotated[float, _time(Number(-LONGEST_S, LONGEST_S))]
-#: Kinds of a time from 0 and of a data rate, for options.
-TIME_KIND: Final = _time(Number(0, LONGEST_S))
-RATE_KIND: Final = Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(above=0, maximum=1e15))
+#: Kind of a data rate, for options: from 1 byte/s, slower than any network's (Sigfox: 100 bit/s).
+RATE_KIND: Final = Quantity("a data rate", "bytes/s", RATE, "20 Mbit/s", Number(1, 1e15))
 BytesPerSecond: TypeAlias = Annotated[float, RATE_KIND]
 Joules: TypeAlias = Annotated[float, Quantity("an energy", "J", ENERGY, "4 Wh", Number(above=0, maximum=1e12))]
 Bytes: TypeAlias = Annotated[

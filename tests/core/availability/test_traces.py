@@ -122,6 +122,12 @@ def test_impossible_slots_are_refused(tmp_path: Path, change: dict[str, object],
     assert "client '7'" in str(caught.value)
 
 
+def test_a_client_stands_once(tmp_path: Path) -> None:
+    slot = {"active": [10.0], "inactive": [20.0], "finish_time": 100}
+    with pytest.raises(TraceError, match="client '7': stands twice, once as a number"):
+        read_traces(write(tmp_path / "t", pickle.dumps({7: slot, "7": slot})))
+
+
 def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:
     """Available: screen off or locked, charging, and Wi-Fi."""
     events = [
@@ -153,6 +159,7 @@ def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:
         ("{", "no JSON"),
         ("[" * 100_000, "no JSON"),
         ([], "a map"),
+        ('{"a": {"messages": "0\\tscreen_on"}, "a": {"messages": "5\\tscreen_on"}}', "the key 'a' stands twice"),
         ({"u": {}}, "has no `messages`"),
         ({"u": {"messages": ""}}, "has no event"),
         ({"u": {"messages": "5\tdance\n"}}, "unknown event 'dance'"),

@@ -182,7 +182,7 @@ def test_speed_under_a_cap() -> None:
     ],
 )
 def test_each_part_of_a_battery_is_checked_and_named_as_its_user_wrote_it(key: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"^numbers\.{re.escape(key)}: {value}; a number"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(key)} is {value:g}; accepted: "):
         made("phone_mid", {key: value}, called="mine")
 
 

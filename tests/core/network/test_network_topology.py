@@ -184,13 +184,26 @@ def changed(node: str = "", edge: bool = False, **attributes: object) -> bytes:
         (b'{"nodes": [{"id": "a"}, {"id": "b"}], "edges": [], "directed": true}', "undirected"),
         (b'{"nodes": [{"id": "a"}, {"id": "b"}], "edges": []}', "no way leads from {a} to {b}"),
         (b'{"nodes": [{"id": "1"}], "edges": []}', "names of a letter"),
+        (b'{"nodes": [{"id": "a"}, {"id": "b"}, {"id": "a"}], "edges": []}', "net.json: node a stands twice"),
+        (b'{"nodes": [{"id": "a", "id": "b"}], "edges": []}', "net.json: the key 'id' stands twice"),
+        (b'{"nodes": [], "edges": [], "edges": []}', "the key 'edges' stands twice"),
+        (
+            b'{"nodes": [{"id": "a"}, {"id": "b"}], "edges": [{"source": "a", "target": "b", "delay_ms": 1},'
+            b' {"source": "b", "target": "a", "delay_ms": 500}]}',
+            "edge a - b stands twice",
+        ),
         (changed("x", medium="radio"), "medium is 'radio'; accepted: wifi, cell, or none"),
         (changed("x", medium="cell"), "accepted: up_mbit_s and down_mbit_s above 0"),
         (changed("x", colour="red"), "unknown attribute 'colour'; accepted: kind, medium"),
         (changed("x", kind="town"), "its kind 'town' is the name of a node"),
         (changed(edge=True, delay_ms="soon"), "delay_ms is 'soon'; accepted: a number"),
-        (changed(edge=True, delay_ms=-1), "edge home - town: its delay"),
-        (changed(edge=True, rate_mbit_s=0), "edge home - town: its rate is positive"),
+        (changed(edge=True, delay_ms=-1), "edge home - town: delay_ms is -1; accepted: a number from 0 to 3.6e+06"),
+        (changed(edge=True, rate_mbit_s=0), "rate_mbit_s is 0; accepted: a number from 8e-06 to 8e+09"),
+        (changed(edge=True, delay_ms=1e300), "edge home - town: delay_ms is 1e+300; accepted: a number from 0"),
+        (changed(edge=True, rate_mbit_s=1e300), "rate_mbit_s is 1e+300; accepted: a number from 8e-06"),
+        (changed(edge=True, rate_mbit_s=1e-300), "rate_mbit_s is 1e-300; accepted: a number from 8e-06"),
+        (changed(edge=True, rate_mbit_s=10**400), "accepted: a number from 8e-06"),
+        (changed("x", medium="cell", up_mbit_s=1e-300, down_mbit_s=1), "node x: up_mbit_s is 1e-300"),
         (changed(edge=True, half_duplex=1), "half_duplex is 1; accepted: true or false"),
         (changed(edge=True, background_flows=0.5), "accepted: a whole number"),
         (changed(edge=True, weight=2), "unknown attribute 'weight'; accepted: delay_ms, rate_mbit_s"),
@@ -200,6 +213,25 @@ def test_a_graph_that_cannot_be_used_is_refused_with_the_reason(data: bytes, say
     with pytest.raises(ValueError) as caught:
         read_graph("net.json", data)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('<edge source="town" target="home"><data key="d">9</data></edge>', "edge home - town stands twice"),
+        ('<node id="home"/>', "node home stands twice"),
+    ],
+)
+def test_nothing_stands_twice_in_graphml(more: str, says: str) -> None:
+    key = '<key id="d" for="edge" attr.name="delay_ms" attr.type="double"/>'
+    edge = '<edge source="home" target="town"><data key="d">5</data></edge>'
+    nodes = '<node id="home"/><node id="town"/>'
+    text = (
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">{}<graph edgedefault="undirected">{}</graph></graphml>'
+    )
+    assert len(read_graph("net.graphml", text.format(key, nodes + edge).encode()).edges) == 1
+    with pytest.raises(ValueError, match=says):
+        read_graph("net.graphml", text.format(key, nodes + edge + more).encode())
 
 
 def test_hostile_graphml_is_refused() -> None:

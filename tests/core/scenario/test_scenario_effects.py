@@ -29,6 +29,7 @@ STAYS = """
     training: {rounds: 1}
     devices: [{name: clinic, count: 6, device: gateway, link: fixed_world}]
 """
+LINK = "{kind: wifi, latency: 3 ms, up: 1 MB/s, down: 1 MB/s, translated: true}"
 DIGITS = """
     name: small
     training: {rounds: 1}
@@ -53,6 +54,33 @@ def digits(folder: Path, *settings: str) -> Scenario:
     [
         (("data.partition=iid", "data.alpha=0.1"), "data.alpha", "data.partition: dirichlet"),
         (("data.partition=iid", "data.per_client=3"), "data.per_client", "shards, labels"),
+        (("devices.0.availability=sessions", "devices.0.charging=true"), "devices.0.charging", "availability always"),
+        (("devices.0.device=pi_4", "devices.0.charging=true"), "devices.0.charging", "a device with a battery"),
+        (("devices.0.device=pi_4", "devices.0.battery=30 %"), "devices.0.battery", "a device with a battery"),
+        (
+            ("devices.0.correlation={speed_network: 0.9}", "devices.0.network_spread=0.5"),
+            "devices.0.correlation.speed_network",
+            "speed_spread above 0",
+        ),
+        (
+            ("devices.0.correlation={speed_availability: 0.9}", "devices.0.speed_spread=0.5"),
+            "devices.0.correlation.speed_availability",
+            "availability.spread above 0",
+        ),
+        ((f"links.own={LINK}", "devices.0.link=own"), "links.own.translated", "network.relay"),
+        (
+            ("network.relay={region: europe}", "devices.0.link=ethernet_lan", "evaluator=null"),
+            "network.relay",
+            "links with translated: true",
+        ),
+        (
+            (
+                "profiles.own={base: phone_mid, train_speed: 5 GFLOP/s, numbers: {train_flops_per_s: 1e9}}",
+                "devices.0.device=own",
+            ),
+            "profiles.own.train_speed",
+            "no number train_flops_per_s",
+        ),
         (("data.partition=sampled", "data.hold_out=last"), "data.hold_out", "natural, iid"),
         (("data.feature_skew={kind: rotate, strength: 3}",), "data.feature_skew.strength", "noise, sensor"),
         (("numerics.surrogate=curves.json",), "numerics.surrogate", "numerics.fidelity: surrogate"),
@@ -135,6 +163,21 @@ def test_what_only_the_making_shows_is_told_with_file_and_line(tmp_path: Path) -
     path.write_text(path.read_text() + "model: {name: linear}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=rf'^{path}:6: model.name: found "linear"; linear is for regression'):
         study(load(path))
+
+
+def test_what_differs_and_what_is_translated_may_be_told(tmp_path: Path) -> None:
+    found = digits(
+        tmp_path,
+        f"links.own={LINK}",
+        "devices.0.link=own",
+        "network.relay={region: europe}",
+        "devices.0.correlation={speed_network: 0.9, data_network: 0.1}",
+        "devices.0.speed_spread=0.5",
+        "devices.0.network_spread=0.5",
+        "devices.0.charging=true",
+        "devices.0.battery=30 %",
+    )
+    assert found.links["own"].translated
 
 
 def test_a_resolved_scenario_reads_as_before(tmp_path: Path) -> None:

@@ -154,3 +154,21 @@ def test_several_mistakes_come_out_at_once() -> None:
         )
     keys = [problem.key for problem in caught.value.problems]
     assert sorted(keys) == ["faults.0.probability", "faults.1.target", "faults.2.sets.1.0"]
+
+
+@pytest.mark.parametrize("targets", ["home", None])
+def test_more_random_faults_than_can_be_told_are_refused_before_they_are_drawn(targets: str | None) -> None:
+    fault = {"rate_per_hour": 3600, "mean_duration": 1e-6, "until": 1e9}
+    fault |= {"kind": "crash", "targets": targets} if targets else {"kind": "partition", "sets": [["home"]]}
+    with pytest.raises(ScenarioError) as caught:
+        scenario(random_faults=[{**fault, "until": 60}, fault])
+    (problem,) = caught.value.problems
+    assert problem.key == "random_faults.1.rate_per_hour"
+    assert "at most 1,000,000 random faults" in problem.accepted
+    # A fault a second but for its microsecond, of each of two devices or of the one partition.
+    assert ("1,999,998,000" if targets else "999,999,000") in problem.hint
+
+
+def test_random_faults_that_last_are_few() -> None:
+    fault = {"kind": "crash", "targets": "home", "rate_per_hour": 3600, "mean_duration": "1 d", "until": 1e9}
+    assert 0 < len(resolve.faults(scenario(random_faults=[fault]))) < 40_000

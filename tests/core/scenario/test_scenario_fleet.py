@@ -99,7 +99,11 @@ def test_a_trace_is_found_beside_the_scenario(tmp_path: Path) -> None:
         ({"battery": "full"}, "or typical"),
         ({"correlation": {"speed_data": 1.5}}, "devices.0.correlation.speed_data"),
         (
-            {"correlation": {"speed_data": 0.9, "speed_network": 0.9, "data_network": -0.9}},
+            {
+                "speed_spread": 0.5,
+                "network_spread": 0.5,
+                "correlation": {"speed_data": 0.9, "speed_network": 0.9, "data_network": -0.9},
+            },
             "devices.0.correlation: no four quantities correlate like that",
         ),
     ],
@@ -164,7 +168,7 @@ def test_links_differ_by_their_multiples() -> None:
 
 def test_a_large_group_is_a_population_of_the_same_devices() -> None:
     keys: dict[str, Any] = {
-        "availability": "sessions",
+        "availability": {"kind": "sessions", "spread": 0.4},
         "battery": "typical",
         "speed_spread": 0.5,
         "network_spread": 0.3,

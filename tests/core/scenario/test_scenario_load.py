@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -284,6 +286,117 @@ def test_a_path_on_the_command_line_is_relative_to_where_one_is(
     assert load(path, ["model.name=own.py:make"]).model.name == f"{tmp_path}/here/own.py:make"
     (problem,) = problems_of(path, ("data.dataset=none.npz",))
     assert f"there is no file {tmp_path}/here/none.npz" in str(problem)
+
+
+LINK = "{kind: wifi, latency: 3 ms, up: 1 MB/s, down: 1 MB/s"
+
+
+@pytest.mark.parametrize("name", ["good.pkl", "client_behave_trace", "odd.name.txt"])
+def test_files_of_any_ending_are_relative_to_the_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "lib").mkdir()
+    monkeypatch.chdir(tmp_path)
+    slots = {0: {"active": [10.0], "inactive": [20.0], "finish_time": 100}}
+    (tmp_path / "lib" / name).write_bytes(pickle.dumps(slots))
+    (tmp_path / "lib" / f"rates-{name}").write_text("time_s,bytes_per_s\n0,1000\n1,2000\n", encoding="utf-8")
+    text = f"""
+        name: traces
+        training: {{rounds: 3}}
+        links: {{own: {LINK}, trace: {{up: rates-{name}, down: rates-{name}}}}}}}
+        devices: [{{name: a, count: 2, device: phone_mid, link: own, availability: {{trace: {name}}}}}]
+    """
+    write(tmp_path / "lib", text, "base.yaml")
+    found = load(write(tmp_path, "extends: lib/base.yaml\n"))
+    trace = found.links["own"].trace
+    assert trace is not None
+    assert (trace.up, trace.down) == (f"{tmp_path}/lib/rates-{name}",) * 2
+    assert found.devices[0].availability.trace == f"{tmp_path}/lib/{name}"
+    monkeypatch.chdir(tmp_path / "lib")
+    for key in (f"devices.a.availability.trace={name}", f"devices.0.availability={{trace: {name}}}"):
+        (group,) = load(write(tmp_path, SMALL.replace("phone,", "a,")), [key]).devices
+        assert group.availability.trace == f"{tmp_path}/lib/{name}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "found", "says"),
+    [
+        ("numbers: {battery.pack_ohm: -0.1}", "numbers.battery.pack_ohm", "-0.1", "0 to 100 Ω"),
+        ("train_speed: 1 FLOP/s", "train_speed", '"1 FLOP/s"', "1000 to 1e18 FLOP/s"),
+        ("battery: 1 MWs, numbers: {idle_w: 5}", "battery", '"1 MWs"', "an energy"),
+        ("numbers: {screen_w: 1, idle_w: 5}", "numbers.idle_w", "5", "max_w is 4.4; at least idle_w"),
+        ("max_power: 6 W, idle_power: 10 W, numbers: {screen_w: 1}", "idle_power", '"10 W"', "at least idle_w"),
+        ("max_power: 9 W, numbers: {screen_w: 9, battery.pack_ohm: 0.2}", "max_power", '"9 W"', "cannot feed"),
+    ],
+)
+def test_a_wrong_number_of_a_profile_is_told_at_its_key(
+    tmp_path: Path, keys: str, key: str, found: str, says: str
+) -> None:
+    text = SMALL.replace("phone_mid", "own") + "    profiles:\n      own:\n        base: phone_mid\n        {}\n"
+    lines = keys.replace(", numbers", "\n        numbers").replace("W, idle", "W\n        idle")
+    path = write(tmp_path, text.replace("{}", lines))
+    (problem,) = problems_of(path)
+    assert (problem.key, problem.found) == (f"profiles.own.{key}", found)
+    assert says in f"{problem.hint} {problem.accepted}"
+    assert problem.line is not None
+    assert key.split(".")[0] in path.read_text(encoding="utf-8").splitlines()[problem.line - 1]
+
+
+def test_what_is_wrong_in_a_trace_is_told_at_its_key_with_the_other_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "up.csv").write_text("time_s,bytes_per_s\n0,1000\n1,-3\n", encoding="utf-8")
+    (tmp_path / "users.csv").write_text("client,time_s,state\na,0,idle\na,100,dancing\na,200,end\n", encoding="utf-8")
+    text = f"""
+        seed: -1
+        training: {{rounds: 3}}
+        links:
+          own:
+            {LINK.removeprefix("{").replace(", ", chr(10) + " " * 12)}
+            trace:
+              down: none.csv
+              up: up.csv
+        devices:
+          - name: a
+            device: phone_mid
+            link: own
+            availability:
+              trace: users.csv
+    """
+    path = write(tmp_path, text)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = {problem.key: problem for problem in problems_of(path)}
+    assert list(found) == ["seed", "links.own.trace.down", "links.own.trace.up", "devices.0.availability.trace"]
+    for key, problem in found.items():
+        assert problem.origin == str(path)
+        assert problem.line is not None
+        assert f"{key.rpartition('.')[2]}:" in lines[problem.line - 1]
+    assert f"{tmp_path}/up.csv:3: found '-3'" in found["links.own.trace.up"].hint
+    assert "a rate that is a number" in found["links.own.trace.up"].accepted
+    assert "none.csv: cannot be read" in found["links.own.trace.down"].hint
+    assert "line 3: has the state 'dancing'" in found["devices.0.availability.trace"].hint
+
+
+def test_a_byte_order_mark_in_a_trace_or_a_graph_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "up.csv").write_text("time_s,bytes_per_s\n0,1000\n1,2000\n", encoding="utf-8-sig")
+    (tmp_path / "users.csv").write_text("client,time_s,state\na,0,idle\na,200,end\n", encoding="utf-8-sig")
+    graph = {"nodes": [{"id": "a"}, {"id": "b"}], "edges": [{"source": "a", "target": "b", "delay_ms": 1}]}
+    (tmp_path / "net.json").write_text(json.dumps(graph), encoding="utf-8-sig")
+    made = networkx.node_link_graph({**graph, "graph": {}, "directed": False, "multigraph": False}, edges="edges")
+    (tmp_path / "net.graphml").write_text("\n".join(networkx.generate_graphml(made)), encoding="utf-8-sig")
+    for network in ("net.json", "net.graphml"):
+        text = f"""
+            training: {{rounds: 3}}
+            links: {{own: {LINK}, trace: {{up: up.csv}}}}}}
+            devices: [{{name: a, device: phone_mid, link: own, region: a, availability: {{trace: users.csv}}}}]
+            coordinator: {{device: server, link: datacentre, region: b}}
+            evaluator: null
+            network: {{topology: {network}}}
+        """
+        assert load(write(tmp_path, text)).device_count == 1
+
+
+def test_a_key_twice_on_the_command_line_has_no_line(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, SMALL), ("training={rounds: 3, rounds: 4}",))
+    assert (problem.key, problem.hint) == ("rounds", "the key stands twice")
 
 
 # Files and names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from core.devices import backbone_delays
 from core.network import Autoregressive, Markov, Outages, Replay, WiFi
+from core.network.traces import TraceWrong, read_trace
 from core.scenario import ScenarioError, load, parse, resolve
 from core.scenario.build import study
 
@@ -37,6 +39,7 @@ def test_links_become_what_they_say(tmp_path: Path) -> None:
         json.dumps(
             {
                 **SMALL,
+                "network": {"relay": {"region": "europe"}},
                 "links": {
                     "fading": {**LINK, "fading": {"spread": 0.8, "correlation": 0.7}, "transport": "bbr"},
                     "states": {**LINK, "states": [{"factor": 1, "mean": "1 min"}, {"factor": 0, "mean": "3 s"}]},
@@ -77,7 +80,15 @@ def test_links_become_what_they_say(tmp_path: Path) -> None:
         ({"half_duplex": True, "handovers": [{"at": 5, "link": "lte_good"}]}, "neither a trace nor hand-overs"),
         ({"transport": "tahoe"}, "one of ideal, cubic, bbr, reno"),
         ({"fading": {"spread": 1, "correlation": 1}}, "below 1"),
-        ({"outages": {"mean_between": 0, "mean_length": 1}}, "above 0"),
+        ({"outages": {"mean_between": 0, "mean_length": 1}}, "from 0.001"),
+        ({"outages": {"mean_between": "1 s", "mean_length": 1e-9}}, "from 0.001"),
+        ({"fading": {"spread": 5, "correlation": 0.5, "step": 1e-12}}, "from 0.001"),
+        ({"states": [{"factor": 1, "mean": 1e-9}, {"factor": 0, "mean": 1}]}, "from 0.001"),
+        ({"up": 1e-12}, "from 1 to"),
+        ({"up": 1, "fading": {"spread": 1, "correlation": 0.5, "step": "1 ms"}}, "fading carries 0.001 bytes"),
+        ({"up": 1, "outages": {"mean_between": "1 ms", "mean_length": 1}}, "outages carries 0.001 bytes"),
+        ({"states": [{"factor": 1e-9, "mean": 1}, {"factor": 0, "mean": 1}]}, "states carries 0.0005 bytes"),
+        ({"latency": "2 h"}, "from 0 to 3600"),
     ],
 )
 def test_a_link_that_cannot_be_is_refused(link: dict[str, Any], says: str) -> None:
@@ -88,9 +99,28 @@ def test_a_trace_that_goes_back_in_time_is_refused_with_its_line(tmp_path: Path)
     file = tmp_path / "back.csv"
     file.write_text("time_s,bytes_per_s\n0,1\n2,1\n1,1\n")
     said = refused(links={"mine": {**LINK, "trace": {"down": str(file)}}})
-    assert f"{file}:4: found '1'; accepted: a time in s after that of the line before" in said
+    assert f"links.mine.trace.down: {file}:4: found '1' / a time in s after that of the line before" in said
     file.write_text("time_s,bytes_per_s\n0,1\n2,1\n3,1\n")
     parse({**SMALL, "links": {"mine": {**LINK, "trace": {"down": str(file)}}}})
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "says"),
+    [
+        ("0,1000\n1.7e308,1000\n", 3, "up to 3.2e+09 s"),
+        ("0,1000\n1e-300,1000\n", 3, "at least 0.001 s after"),
+        ("0,1e-300\n1,1e-300\n", 3, "at least 1 byte in a step on the mean"),
+        ("0,1e300\n1,1\n", 2, "up to 1e+15"),
+    ],
+)
+def test_a_trace_of_enormous_or_tiny_values_is_refused_with_its_line(lines: str, line: int, says: str) -> None:
+    with pytest.raises(TraceWrong, match=re.escape(says)) as caught:
+        read_trace("rates.csv", f"time_s,bytes_per_s\n{lines}")
+    assert caught.value.line == line
+
+
+def test_a_trace_of_milliseconds_far_from_zero_is_read() -> None:
+    assert read_trace("rates.csv", "time_s,bytes_per_s\n1000000.001,1000\n1000000.002,1000\n").rates == (1000.0, 1000.0)
 
 
 def test_a_hand_over_needs_its_radio() -> None:

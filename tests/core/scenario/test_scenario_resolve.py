@@ -35,7 +35,7 @@ def test_an_own_class_of_devices_differs_from_its_base_in_what_is_given() -> Non
 
 
 def test_an_own_class_may_replace_any_number_of_its_base() -> None:
-    own = {"base": "phone_mid", "max_power": "3 W", "numbers": {"battery.pack_ohm": 0.1, "max_w": 3.5}}
+    own = {"base": "phone_mid", "idle_power": "1 W", "numbers": {"battery.pack_ohm": 0.1, "max_w": 3.5}}
     profile = resolve.profile(scenario(profiles={"own": own}), "own")
     base = devices.profile("phone_mid").battery
     assert profile.max_w == 3.5
