@@ -73,6 +73,8 @@ class _Node:
     process: asyncio.subprocess.Process
     log: Path
     on_progress: Callable[[Progress], None] | None
+    #: Called with the monotonic clock's time at which the study began.
+    on_begun: Callable[[float], None] | None = None
     begun: bool = False
     watch: asyncio.Task[None] = dataclasses.field(init=False)
 
@@ -87,6 +89,8 @@ class _Node:
             progress = msgspec.json.decode(line, type=Progress)
             if progress.table == BEGUN:
                 self.begun = True
+                if self.on_begun is not None:
+                    self.on_begun(float(progress.row["origin_s"] or 0.0))
             elif self.on_progress is not None:
                 self.on_progress(progress)
         await self.process.wait()
@@ -155,7 +159,8 @@ async def run(
                     node_arguments = [*node_arguments, "--patience", f"{max(PATIENCE_S, START_S * len(hosted)):g}"]
                 for node in hosted:
                     start = _start(node, seats[node], private, directory, node_arguments)
-                    nodes.append(_Node(node, await start, _log(directory, node), on_progress))
+                    on_begun = wiring.begin if wiring is not None and not nodes else None
+                    nodes.append(_Node(node, await start, _log(directory, node), on_progress, on_begun))
                 # The nodes hold the sockets now: the port of one that dies must refuse.
                 for seat in seats.values():
                     seat.listener.close()

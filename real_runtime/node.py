@@ -94,7 +94,7 @@ async def serve(
             records=writer,
             processor=processor,
             observe=progress.observe if launched else None,
-            begun=(lambda: progress.tell(Progress(BEGUN))) if launched else None,
+            begun=(lambda: progress.tell(_begun(world))) if launched else None,
             patience_s=patience_s,
             # Launched nodes are on one machine, and so have one monotonic clock.
             shared_clock=launched,
@@ -124,6 +124,10 @@ async def _flush(writer: RunWriter, world: World) -> None:
             writer.flush()
     except RecordsError as error:
         world.crashed(error)
+
+
+def _begun(world: World) -> Progress:
+    return Progress(BEGUN, row={"origin_s": world.clock.origin_s})
 
 
 def _lifeline(task: asyncio.Task[None]) -> None:
