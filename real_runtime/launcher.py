@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from real_runtime.emulation.namespace import EmulationUnavailable
 from real_runtime.emulation.wiring import MOST_NODES, RelayFailed, Wiring
 from real_runtime.place import residents
 from real_runtime.progress import BEGUN, Progress
+from real_runtime.scratch import scratch_folder
 from real_runtime.world import PATIENCE_S
 
 LOOPBACK: Final = "127.0.0.1"
@@ -136,8 +136,7 @@ async def run(
     """
     began_s = time.monotonic()
     hosted = partition(deployment, processes)
-    with tempfile.TemporaryDirectory(prefix="aivsim-") as secret, contextlib.ExitStack() as sockets:
-        private = Path(secret)
+    with scratch_folder() as private, contextlib.ExitStack() as sockets:
         wiring: Wiring | None = None
         if deployment.emulate_links:
             hosted = partition(deployment, _emulated_nodes(deployment))
@@ -244,7 +243,8 @@ async def _start(
         place += ["--namespace-fd", str(seat.namespace_fd)]
     with _log(directory, name).open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name, "--launched"),
+            *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name),
+            *("--launched-by", str(os.getpid())),
             *("--address-book", str(private / "book.json"), "--credentials", str(private)),
             *("--records", str(folder / name), *place),
             *node_arguments,
