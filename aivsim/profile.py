@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -198,9 +197,9 @@ def message_seconds() -> float:
     from core.records import RunWriter
     from core.records.store import read_parts
     from real_runtime.launcher import run
+    from real_runtime.scratch import scratch_folder
 
-    with tempfile.TemporaryDirectory(prefix="aivsim-") as folder:
-        directory = Path(folder)
+    with scratch_folder() as directory:
         writer = RunWriter(directory)
         try:
             asyncio.run(

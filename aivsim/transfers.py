@@ -10,7 +10,6 @@ of theirs do together, and one step times as many transfers that know nothing of
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -196,10 +195,10 @@ def simulate(plan: Plan, transport: Transport = IDEAL) -> list[TransferRow]:
 async def measure(plan: Plan) -> list[TransferRow]:
     """Run a plan on sockets, over emulated links. Raises `LaunchError`."""
     from real_runtime.launcher import run
+    from real_runtime.scratch import scratch_folder
 
     text = msgspec.json.encode(plan).decode()
-    with tempfile.TemporaryDirectory(prefix="aivsim-") as folder:
-        directory = Path(folder)
+    with scratch_folder() as directory:
         writer = RunWriter(directory)
         try:
             await run(

@@ -137,7 +137,16 @@ def validate_command(
     from core.records import RecordsError
     from core.records.store import write_whole
 
+    if "scenario" in parts:
+        # What cannot be emulated is refused, with its line, before anything is begun.
+        settings = (*settings, "real.emulate_links=true")
+    elif profile_file is not None or own_devices:
+        option = "--own-devices" if own_devices else "--profile"
+        raise InputWrong(f"{option}: transfers alone run on no devices of the scenario; drop it, or --only transfers")
+    if own_devices and profile_file is not None:
+        raise InputWrong("--profile: --own-devices keeps the scenario's devices; drop one of the two")
     scenario = loaded(name, settings, seed)
+    here = scenario if profile_file is None else _on_profile(scenario, profile_file)
     swept = grid(options, quick=quick, longest_s=longest_s, congestion=congestion, seed=scenario.seed)
     _possible(congestion)
     _claim(out)
@@ -153,7 +162,8 @@ def validate_command(
             constants = scenario_piece(transport)
             write_whole(out / "transport.yaml", constants.encode())
         if "scenario" in parts:
-            here = scenario if own_devices else _as_this_machine(scenario, out, profile_file)
+            if profile_file is None and not own_devices:
+                here = _as_this_machine(scenario, out)
             metrics = _in_both_worlds(here, out, congestion, transport, notes)
         validation = Validation(
             scenario.name, metrics, transfer_metrics(points), tuple(points), constants, tuple(notes)
@@ -189,15 +199,20 @@ def _claim(out: Path) -> None:
 # The scenario in both worlds.
 
 
-def _as_this_machine(scenario: Scenario, out: Path, profile_file: Path | None) -> Scenario:
-    """The scenario with devices as fast as this machine, which is measured if there is no file that says it."""
+def _as_this_machine(scenario: Scenario, out: Path) -> Scenario:
+    """The scenario with devices as fast as this machine, which is measured."""
     from aivsim import profile
 
-    if profile_file is None:
-        profile_file = out / "profile.yaml"
-        # All clients of a round compute on this one machine.
-        asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
-        profile.save(profile_file, _measured(scenario, asked))
+    # All clients of a round compute on this one machine.
+    asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
+    profile.save(out / "profile.yaml", _measured(scenario, asked))
+    return _on_profile(scenario, out / "profile.yaml")
+
+
+def _on_profile(scenario: Scenario, profile_file: Path) -> Scenario:
+    """The scenario with devices as fast as a file says."""
+    from aivsim import profile
+
     try:
         return profile.on_this_machine(scenario, profile.load(profile_file))
     except (profile.ProfileError, ValueError) as error:

@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,7 @@ from real_runtime.emulation.namespace import EmulationUnavailable
 from real_runtime.emulation.wiring import MOST_NODES, RelayFailed, Wiring
 from real_runtime.place import residents
 from real_runtime.progress import BEGUN, Progress
+from real_runtime.scratch import scratch_folder
 from real_runtime.world import PATIENCE_S
 
 LOOPBACK: Final = "127.0.0.1"
@@ -73,6 +73,8 @@ class _Node:
     process: asyncio.subprocess.Process
     log: Path
     on_progress: Callable[[Progress], None] | None
+    #: Called with the monotonic clock's time at which the study began.
+    on_begun: Callable[[float], None] | None = None
     begun: bool = False
     watch: asyncio.Task[None] = dataclasses.field(init=False)
 
@@ -87,6 +89,8 @@ class _Node:
             progress = msgspec.json.decode(line, type=Progress)
             if progress.table == BEGUN:
                 self.begun = True
+                if self.on_begun is not None:
+                    self.on_begun(float(progress.row["origin_s"] or 0.0))
             elif self.on_progress is not None:
                 self.on_progress(progress)
         await self.process.wait()
@@ -132,8 +136,7 @@ async def run(
     """
     began_s = time.monotonic()
     hosted = partition(deployment, processes)
-    with tempfile.TemporaryDirectory(prefix="aivsim-") as secret, contextlib.ExitStack() as sockets:
-        private = Path(secret)
+    with scratch_folder() as private, contextlib.ExitStack() as sockets:
         wiring: Wiring | None = None
         if deployment.emulate_links:
             hosted = partition(deployment, _emulated_nodes(deployment))
@@ -155,7 +158,8 @@ async def run(
                     node_arguments = [*node_arguments, "--patience", f"{max(PATIENCE_S, START_S * len(hosted)):g}"]
                 for node in hosted:
                     start = _start(node, seats[node], private, directory, node_arguments)
-                    nodes.append(_Node(node, await start, _log(directory, node), on_progress))
+                    on_begun = wiring.begin if wiring is not None and not nodes else None
+                    nodes.append(_Node(node, await start, _log(directory, node), on_progress, on_begun))
                 # The nodes hold the sockets now: the port of one that dies must refuse.
                 for seat in seats.values():
                     seat.listener.close()
@@ -239,7 +243,8 @@ async def _start(
         place += ["--namespace-fd", str(seat.namespace_fd)]
     with _log(directory, name).open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name, "--launched"),
+            *(sys.executable, "-P", "-m", "real_runtime.node", "--node", name),
+            *("--launched-by", str(os.getpid())),
             *("--address-book", str(private / "book.json"), "--credentials", str(private)),
             *("--records", str(folder / name), *place),
             *node_arguments,

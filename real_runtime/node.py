@@ -8,8 +8,8 @@ The run begins when all are connected, and ends for all when the main actor has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-import os
 import signal
 import socket
 import sys
@@ -26,6 +26,7 @@ from real_runtime import book as books
 from real_runtime import progress
 from real_runtime.credentials import CredentialsError, own_fingerprint
 from real_runtime.emulation.namespace import enter
+from real_runtime.lifeline import Lifeline
 from real_runtime.priority import raise_priority
 from real_runtime.processor import Processor
 from real_runtime.progress import BEGUN, Progress
@@ -71,18 +72,21 @@ async def serve(
     credentials: Path,
     writer: RunWriter,
     listen_fd: int | None,
-    launched: bool,
+    lifeline: Lifeline | None,
     patience_s: float,
 ) -> None:
-    """Run one node to its end. Raises `RunFailed`, `CredentialsError`, `BookError`, `RecordsError`."""
+    """Run one node to its end; one that was launched has a lifeline.
+
+    Raises `RunFailed`, `CredentialsError`, `BookError`, `RecordsError`.
+    """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
-    if launched:
-        # The launcher holds the other end of standard input: when that closes, the launcher is gone or wants the end.
-        loop.add_reader(sys.stdin.fileno(), _lifeline, task)
+    launched = lifeline is not None
+    if lifeline is not None:
+        lifeline.when_cut(lambda: _cancel(loop, task))
     processor = Processor(deployment.layout)
     flushing: asyncio.Task[None] | None = None
     try:
@@ -94,7 +98,7 @@ async def serve(
             records=writer,
             processor=processor,
             observe=progress.observe if launched else None,
-            begun=(lambda: progress.tell(Progress(BEGUN))) if launched else None,
+            begun=(lambda: progress.tell(_begun(world))) if launched else None,
             patience_s=patience_s,
             # Launched nodes are on one machine, and so have one monotonic clock.
             shared_clock=launched,
@@ -108,8 +112,6 @@ async def serve(
         if world.result is not None:
             save_model(writer.directory / MODEL, world.result)
     finally:
-        if launched:
-            loop.remove_reader(sys.stdin.fileno())
         if flushing is not None:
             flushing.cancel()
         processor.close()
@@ -126,10 +128,14 @@ async def _flush(writer: RunWriter, world: World) -> None:
         world.crashed(error)
 
 
-def _lifeline(task: asyncio.Task[None]) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        task.cancel()
+def _begun(world: World) -> Progress:
+    return Progress(BEGUN, row={"origin_s": world.clock.origin_s})
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """Cancel a task from another thread; one whose loop is closed has ended by itself."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(task.cancel)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -156,7 +162,7 @@ def _lifeline(task: asyncio.Task[None]) -> None:
 @click.option("--patience", default=PATIENCE_S, show_default=True, help="Seconds to wait for the other nodes.")
 @click.option("--listen-fd", type=int, hidden=True, help="An inherited socket, bound and listening.")
 @click.option("--namespace-fd", type=int, hidden=True, help="An inherited network namespace to live in.")
-@click.option("--launched", is_flag=True, hidden=True, help="Report to standard output; end with standard input.")
+@click.option("--launched-by", type=int, hidden=True, help="A process: report to standard output, end with that input.")
 def main(
     scenario: str | None,
     folders: tuple[Path, ...],
@@ -169,17 +175,18 @@ def main(
     patience: float,
     listen_fd: int | None,
     namespace_fd: int | None,
-    launched: bool,
+    launched_by: int | None,
 ) -> None:
     """Run one node of a real run."""
     if (scenario is None) == (function is None):
         raise click.UsageError("one of --scenario and --deployment is needed")
-    if launched:
+    if launched_by is not None:
         # It leads a session of its own, which knows nothing of the priority that the launcher has.
         raise_priority()
     if namespace_fd is not None:
         # Before there are other threads: each belongs to the namespace of the one that started it.
         enter(namespace_fd)
+    lifeline = None if launched_by is None else Lifeline(launched_by)
     try:
         book = books.load(address_book)
         if node not in book.nodes:
@@ -199,7 +206,7 @@ def main(
                 credentials=credentials,
                 writer=writer,
                 listen_fd=listen_fd,
-                launched=launched,
+                lifeline=lifeline,
                 patience_s=patience,
             )
         )

@@ -11,7 +11,7 @@ import msgspec
 from core.records.rows import EvaluationRow, RoundRow, Row
 from core.wire import ArrayDict
 
-#: The `table` of the line that says that the run has begun.
+#: The `table` of the line that says that the run has begun, and when by the machine's monotonic clock (`origin_s`).
 BEGUN: Final = "begun"
 #: Rows that the launcher hears of.
 WATCHED: Final = (RoundRow, EvaluationRow)

@@ -244,6 +244,19 @@ def _relay(s: Scenario) -> Iterator[Finding]:
                 yield Finding(path, "a region with a delay to all groups'", f"there is no delay to {region}")
 
 
+def _emulated_links(s: Scenario) -> Iterator[Finding]:
+    """Emulated links are asked for where they are all that happens to packets, but for delays."""
+    if not s.real.emulate_links:
+        return
+    for key, found in resolve.network(s).between_links.items():
+        without = "null, or a network whose edges only have delays" if key == "topology" else "null"
+        yield Finding(
+            ("network", key),
+            f"{without}; or real.emulate_links: false, and with `--world real` messages as fast as the machine's own",
+            f"emulated links are the devices' own and share nothing beyond, and {found}",
+        )
+
+
 def _places(s: Scenario) -> Iterator[Finding]:
     """Own places do not hide regions of the catalogue."""
     taken = {*catalogue.regions(), *catalogue.backbone()}
@@ -551,6 +564,7 @@ _CHECKS: Final = (
     _own_links,
     _topology,
     _relay,
+    _emulated_links,
     _places,
     _own_profiles,
     _group_names,

@@ -1,8 +1,9 @@
 """`python -P -m real_runtime.emulation.relay`: carries the packets of all nodes between their TUN interfaces.
 
 Arguments are the numbers of the inherited descriptors, one a node; standard input begins with a line, the `Plan` as
-JSON, and is the lifeline afterwards: when it ends, because the launcher wants the end or is gone, so does the relay,
-and leaves the counts of all nodes as a line of JSON on standard output.
+JSON; a second line is the monotonic clock's time at which the study began. It is the lifeline too: when it ends, as the
+launcher wants the end or is gone, so does the relay, and leaves the counts of all nodes as a line of JSON on standard
+output.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ def relay(shaper: Shaper, interfaces: list[int], lifeline: int) -> None:
         ready, _, _ = select.select(watched, (), (), wait_s)
         for interface in ready:
             if interface == lifeline:
-                if not os.read(lifeline, 4096):
+                told = os.read(lifeline, 4096)
+                if not told:
                     return
+                # So short a line comes in one piece.
+                shaper.begin(float(told))
                 continue
             number = number_of[interface]
             try:
@@ -56,12 +60,15 @@ def relay(shaper: Shaper, interfaces: list[int], lifeline: int) -> None:
 def main() -> None:
     lifeline = sys.stdin.fileno()
     head = bytearray()
-    while not head.endswith(b"\n"):
+    while b"\n" not in head:
         piece = os.read(lifeline, 1 << 16)
         if not piece:
             return
         head += piece
-    shaper = Shaper(msgspec.json.decode(head, type=Plan))
+    plan, _, begun = head.partition(b"\n")
+    shaper = Shaper(msgspec.json.decode(plan, type=Plan))
+    if begun:
+        shaper.begin(float(begun))
     # Lateness of the relay is error of the emulation; nothing here makes cycles that would need collecting.
     raise_priority(by=10)
     gc.disable()

@@ -15,8 +15,9 @@ import msgspec
 
 from core.deployment import Deployment, Placement
 from core.records.rows import HostLinkRow
-from real_runtime.emulation.namespace import Wire, make_wire
-from real_runtime.emulation.shaping import Count, Plan, Port, delays
+from real_runtime.emulation.access import stages
+from real_runtime.emulation.namespace import EmulationUnavailable, Wire, make_wire
+from real_runtime.emulation.shaping import Count, Plan, Port
 from real_runtime.place import residents
 
 #: Nodes of an emulated network, each a process with one actor: more would wait for the processor, not for the network.
@@ -30,39 +31,38 @@ class RelayFailed(Exception):
 
 
 def plan(deployment: Deployment, hosted: Mapping[str, Sequence[str]], addresses: Sequence[str]) -> Plan:
-    """The links of nodes with one actor each, in seconds of the wall: the links of `core.links`, times `time_scale`."""
+    """The links of nodes with one actor each: those of their placements."""
+    placements = _placements(deployment, hosted)
+    ports = tuple(
+        Port(node, placement.name, address, stages(placement.link))
+        for node, placement, address in zip(hosted, placements, addresses, strict=True)
+    )
+    between_s = tuple(tuple(deployment.delay_s(a.region, b.region) for b in placements) for a in placements)
+    return Plan(ports, between_s, deployment.seed, deployment.network.jitter, deployment.time_scale)
+
+
+def _placements(deployment: Deployment, hosted: Mapping[str, Sequence[str]]) -> list[Placement]:
+    """The placement of each node's one actor. Raises `ValueError` if there are more."""
     placed = {resident.placement.name: resident.placement for resident in residents(deployment)}
-    placements: list[Placement] = []
     for node, actors in hosted.items():
         if len(actors) != 1:
             raise ValueError(f"node {node} has {len(actors)} actors; behind an emulated link there is one")
-        placements.append(placed[actors[0]])
-    scale = deployment.time_scale
-    ports = tuple(
-        Port(
-            node=node,
-            actor=placement.name,
-            address=address,
-            up_bytes_per_s=placement.link.up_bytes_per_s / scale,
-            down_bytes_per_s=placement.link.down_bytes_per_s / scale,
-            loss=placement.link.loss,
-        )
-        for node, placement, address in zip(hosted, placements, addresses, strict=True)
-    )
-    between_s = [[deployment.delay_s(a.region, b.region) * scale for b in placements] for a in placements]
-    delay_s = delays([p.link.latency_s * scale for p in placements], between_s)
-    return Plan(ports, delay_s, deployment.seed, deployment.network.jitter, scale)
+    return [placed[actors[0]] for actors in hosted.values()]
 
 
 class Wiring:
     """Namespaces, listening sockets and the relay of one run. A context; leaving it removes all of it."""
 
     def __init__(self, deployment: Deployment, hosted: Mapping[str, Sequence[str]]) -> None:
-        """Make the namespaces. Raises `EmulationUnavailable`."""
+        """Make the namespaces. Raises `EmulationUnavailable`, also for a network of which links are not all."""
+        if left_out := deployment.network.between_links:
+            raise EmulationUnavailable(f"links cannot be emulated: {'; '.join(left_out.values())}")
         self.wires: dict[str, Wire] = {}
         try:
-            for number, node in enumerate(hosted):
-                self.wires[node] = make_wire(number, congestion=deployment.congestion)
+            for number, (node, placement) in enumerate(zip(hosted, _placements(deployment, hosted), strict=True)):
+                own = placement.link.control
+                congestion = deployment.congestion if own in (None, "ideal") else own
+                self.wires[node] = make_wire(number, congestion=congestion)
             self.plan = plan(deployment, hosted, [wire.address for wire in self.wires.values()])
         except BaseException:
             self.let_go()
@@ -100,6 +100,11 @@ class Wiring:
         self._log = log
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(self.plan) + b"\n")
+
+    def begin(self, origin_s: float) -> None:
+        """Tell the relay when the study began, by the machine's monotonic clock."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(f"{origin_s!r}\n".encode())
 
     async def watch(self) -> None:
         """Wait for the relay to end, which it should not. Raises `RelayFailed`."""

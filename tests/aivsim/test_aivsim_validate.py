@@ -233,6 +233,35 @@ def test_without_root_validation_is_refused_in_one_line(tmp_path: Path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scenario_that_links_alone_cannot_emulate_is_refused_before_anything_is_begun(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for arguments in (
+        ("validate", "campus", "--out", str(out)),
+        ("run", "campus", "--world", "real", "--set", "real.emulate_links=true", "--out", str(out)),
+    ):
+        done = invoke(*arguments)
+        assert done.exit_code == 2
+        assert "network.topology" in done.output
+        assert "the topology has rates" in done.output
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--only", "transfers", "--profile", "nothing.yaml"), "--profile: transfers alone run on no devices"),
+        (("--only", "transfers", "--own-devices"), "--own-devices: transfers alone run on no devices"),
+        (("--own-devices", "--profile", "nothing.yaml"), "--profile: --own-devices keeps the scenario's"),
+        (("--profile", "nothing.yaml"), "nothing.yaml: cannot be read"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    done = invoke("validate", "quickstart", "--out", str(tmp_path / "out"), *arguments)
+    assert done.exit_code == 2
+    assert says in done.output
+    assert not (tmp_path / "out").exists()
+
+
 # Profiles.
 
 MACHINE = MachineProfile(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 from typing import Any
 
 import numpy as np
 
-from core.actor import Actor, ArrayDict, Context, Message, PeerGone
+from core.actor import Actor, ArrayDict, Context, Message, Payload, PeerGone
 from core.deployment import Deployment, Placement
 from core.devices import link, profile
+from core.links import Handover, Link
+from core.network import Autoregressive, Markov, MarkovState, Outages, Replay, Trace
 from core.records import EvaluationRow, RoundRow
 
 
@@ -105,6 +108,98 @@ def behind_links() -> Deployment:
 
 def endless_behind_links() -> Deployment:
     return _study(Endless, emulate_links=True)
+
+
+class Block(Message, frozen=True, kw_only=True):
+    data: Payload
+
+
+class Giver(Actor):
+    """Sends as many blocks as it is asked for."""
+
+    accepts = (Ask,)
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        assert isinstance(message, Ask)
+        for _ in range(message.number):
+            await ctx.send(message.sender, Block(data=_block()))
+
+
+class Taker(Actor):
+    """Says of each block that it has come."""
+
+    accepts = (Block,)
+
+    async def handle(self, ctx: Context, message: Message) -> None:
+        await ctx.send(message.sender, Ask(number=0))
+
+
+class Exchanging(Actor):
+    """Has as many blocks come from one peer as it sends to another: afterwards, or at the same time."""
+
+    accepts = (Ask, Block)
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once = at_once
+
+    async def run(self, ctx: Context) -> None:
+        await ctx.send("giver", Ask(number=BLOCKS))
+        before = 0 if self.at_once else BLOCKS
+        for _ in range(before):
+            await ctx.receive()
+        for _ in range(BLOCKS):
+            await ctx.send("taker", Block(data=_block()))
+        for _ in range(2 * BLOCKS - before):
+            await ctx.receive()
+
+
+#: Blocks each way, and their size: 3.2 s each way at `SLOW_BYTES_PER_S`.
+BLOCKS, BLOCK_BYTES, SLOW_BYTES_PER_S = 8, 200_000, 500_000.0
+
+
+def _block() -> ArrayDict:
+    return ArrayDict({"x": np.zeros(BLOCK_BYTES, np.uint8)})
+
+
+def _slow(name: str, **more: Any) -> Link:
+    return Link(name, "ethernet", 0.01, SLOW_BYTES_PER_S, SLOW_BYTES_PER_S, **more)
+
+
+#: Links that are more than two steady rates.
+LINKS = {
+    "steady": _slow("steady"),
+    "half-duplex": _slow("half-duplex", half_duplex=True),
+    "fading": _slow("fading", variation=Autoregressive(0.7, 0.6, 1.0)),
+    "states": _slow("states", variation=Markov((MarkovState(1.0, 1.0), MarkovState(0.2, 1.0)))),
+    "trace": _slow(
+        "trace",
+        variation=Replay(Trace("up", (0.0, 1.0), (SLOW_BYTES_PER_S / 2, SLOW_BYTES_PER_S), 2.0), None, shifted=False),
+    ),
+    "outages": _slow("outages", outages=Outages(1.5, 1.0)),
+    "hand-over": dataclasses.replace(
+        _slow("before"),
+        handovers=(Handover(2.0, Link("after", "ethernet", 0.04, SLOW_BYTES_PER_S / 4, SLOW_BYTES_PER_S)),),
+    ),
+}
+
+
+def exchanging(name: str) -> Deployment:
+    """One actor behind a link of `LINKS`, the others behind fast ones.
+
+    One way after the other: where TCP sends both ways, acknowledgements wait behind data, which the simulator's do not.
+    """
+    fast = Link("fast", "ethernet", 0.001, 12.5e6, 12.5e6)
+    actors = {"main": lambda: Exchanging(at_once=LINKS[name].half_duplex), "giver": Giver, "taker": Taker}
+    return Deployment(
+        placements=tuple(
+            Placement(actor, make, profile("server"), LINKS[name] if actor == "main" else fast)
+            for actor, make in actors.items()
+        ),
+        main="main",
+        messages=(Ask, Block),
+        seed=4,
+        emulate_links=True,
+    )
 
 
 def failing() -> Deployment:

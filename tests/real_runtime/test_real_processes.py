@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import real_studies
 
 from core.deployment import Deployment
 from core.records import RunWriter
-from real_runtime import launcher
+from real_runtime import launcher, scratch
 from real_runtime.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,8 +111,14 @@ def test_a_node_that_cannot_begin_ends_the_run_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_process_stays_behind(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_process_stays_behind_and_no_folder_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     script = Path(__file__).with_name("real_studies.py")
+    folders = tmp_path / "tmp"
+    folders.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folders))
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
     with subprocess.Popen(
         [sys.executable, str(script), "endless", "3", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -123,14 +130,64 @@ def test_no_process_stays_behind(tmp_path: Path, number: signal.Signals) -> None
             assert process.stdout.readline() == "begun\n"
             nodes = psutil.Process(process.pid).children(recursive=True)
             assert len(nodes) == 3
+            (private,) = folders.glob("aivsim-*")
+            scratch.sweep()
+            assert (private / "book.json").exists(), "its launcher lives"
             process.send_signal(number)
             assert process.wait(timeout=30) != 0
         finally:
             process.kill()
     _, alive = psutil.wait_procs(nodes, timeout=30)
     assert alive == []
+    assert private.exists() == (number == signal.SIGKILL)
+    # The next launcher does this before it begins.
+    scratch.sweep()
+    assert list(folders.glob("aivsim-*")) == []
     if number != signal.SIGKILL:
         assert {row["type"] for row in table(tmp_path, "messages")} == {"Ask"}
+
+
+def test_a_launched_node_without_its_launcher_is_gone_whatever_it_is_doing() -> None:
+    """A process that never looks at its event loop; its launcher is a shell that has ended."""
+    code = (
+        "import os, time; from real_runtime import lifeline; lifeline.ORPHAN_GRACE_S = 0.1;"
+        "lifeline.Lifeline(os.getppid()).when_cut(lambda: print('cut', flush=True)); print(os.getpid(), flush=True);"
+        "time.sleep(600)"
+    )
+    starter = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", starter, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        orphan = psutil.Process(int(process.stdout.readline()))
+        # The launcher and its child read from one pipe: the end of it ends the launcher, and cuts the line.
+        process.stdin.close()
+        assert process.stdout.readline() == "cut\n"
+        _, alive = psutil.wait_procs([orphan], timeout=30)
+        assert alive == []
+
+
+def test_folders_of_the_dead_are_swept_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / scratch.LOCK).touch()
+    for name in ("dead", "foreign"):
+        (tmp_path / f"aivsim-{name}").mkdir()
+        (tmp_path / f"aivsim-{name}" / "n0.crt").touch()
+    (tmp_path / "aivsim-dead" / scratch.LOCK).touch()
+    (tmp_path / "aivsim-link").symlink_to(elsewhere)
+    (tmp_path / "aivsim-file").touch()
+    with scratch.scratch_folder() as living:
+        assert living.stat().st_mode & 0o777 == 0o700
+        scratch.sweep()
+        with scratch.scratch_folder() as other:
+            assert {living, other} <= set(tmp_path.iterdir())
+        left = {path.name for path in tmp_path.iterdir()} - {living.name}
+        assert left == {"elsewhere", "aivsim-foreign", "aivsim-link", "aivsim-file"}
+        assert (elsewhere / scratch.LOCK).exists()
+    assert not living.exists()
 
 
 def by_hand(*arguments: str) -> list[str]:

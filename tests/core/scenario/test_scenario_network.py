@@ -191,6 +191,34 @@ def test_a_network_that_cannot_be_is_refused(network: dict[str, Any], says: str)
     assert says in refused(network=network)
 
 
+def test_emulated_links_are_refused_where_more_than_they_is_between_devices(tmp_path: Path) -> None:
+    real = {"emulate_links": True}
+    relay = {"relay": {"region": "europe"}}
+    assert parse({**SMALL, "network": relay}), "the simulator has it"
+    says = refused(real=real, network=relay)
+    assert says.startswith("network.relay: emulated links are the devices' own and share nothing beyond")
+    assert "pairs behind address translators go by a relay / null; or real.emulate_links: false" in says
+    graph = {
+        "nodes": [{"id": "a", "kind": "site", "medium": "wifi"}, {"id": "b"}],
+        "links": [{"source": "a", "target": "b", "delay_ms": 5, "loss": 0.01, "background_flows": 1}],
+    }
+    sites = {
+        "devices": [{**GROUP, "region": "a"}],
+        "coordinator": {"device": "server", "link": "datacentre", "region": "b"},
+        "evaluator": None,
+        "network": {"topology": "g.json"},
+        "real": real,
+    }
+    path = tmp_path / "s.yaml"
+    (tmp_path / "g.json").write_text(json.dumps(graph))
+    path.write_text(json.dumps({**SMALL, **sites}))
+    with pytest.raises(ScenarioError, match="the topology has losses, background traffic, access points or cells"):
+        load(path)
+    del graph["nodes"][0]["medium"], graph["links"][0]["loss"], graph["links"][0]["background_flows"]  # type: ignore[arg-type]
+    (tmp_path / "g.json").write_text(json.dumps(graph))
+    assert load(path).network.topology, "delays are emulated"
+
+
 def test_faults_may_name_sites_whose_network_is_broken_or_whole() -> None:
     """A partition's sets name sites; where there are none, the network alone is what is wrong."""
     fault = {"kind": "partition", "sets": [["ap-0"]], "at": 1, "duration": 1}
