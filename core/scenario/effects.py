@@ -192,12 +192,12 @@ def _charge(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
 def _likeness(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
     """What correlates differs among the devices."""
     spreads = {
-        "speed": ("speed_spread", group.speed_spread > 0.0),
+        "speed": ("speed_spread", group.speed_spread != 0.0),
         "availability": (
             "availability.kind: sessions and availability.spread",
             group.availability.kind == "sessions" and group.availability.spread > 0.0,
         ),
-        "network": ("network_spread", group.network_spread > 0.0),
+        "network": ("network_spread", group.network_spread != 0.0),
     }
     for one, other in resolve.correlations(group):
         for name in (one, other):
