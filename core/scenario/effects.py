@@ -191,13 +191,14 @@ def _charge(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
 
 def _likeness(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
     """What correlates differs among the devices."""
+    speed, network = resolve.spreads(s, group)
     spreads = {
-        "speed": ("speed_spread", group.speed_spread != 0.0),
+        "speed": ("speed_spread", speed > 0.0),
         "availability": (
             "availability.kind: sessions and availability.spread",
             group.availability.kind == "sessions" and group.availability.spread > 0.0,
         ),
-        "network": ("network_spread", group.network_spread != 0.0),
+        "network": ("network_spread", network > 0.0),
     }
     for one, other in resolve.correlations(group):
         for name in (one, other):

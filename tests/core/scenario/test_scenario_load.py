@@ -326,7 +326,7 @@ def test_files_of_any_ending_are_relative_to_the_scenario(
         ("battery: 1 MWs, numbers: {idle_w: 5}", "battery", '"1 MWs"', "an energy"),
         ("numbers: {screen_w: 1, idle_w: 5}", "numbers.idle_w", "5", "max_w is 4.4; at least idle_w"),
         ("max_power: 6 W, idle_power: 10 W, numbers: {screen_w: 1}", "idle_power", '"10 W"', "at least idle_w"),
-        ("max_power: 9 W, numbers: {screen_w: 9, battery.pack_ohm: 0.2}", "numbers.screen_w", "9", "cannot feed"),
+        ("max_power: 9 W, numbers: {screen_w: 4, battery.pack_ohm: 0.2}", "max_power", '"9 W"', "cannot feed"),
     ],
 )
 def test_a_wrong_number_of_a_profile_is_told_at_its_key(
