@@ -27,6 +27,8 @@ LARGE_BYTES: Final = 100_000
 #: Median and 95th percentile of the error that are aimed at: of large transfers, and of rounds (median only).
 TRANSFER_GOAL: Final = (0.05, 0.10)
 ROUND_GOAL: Final = (0.05, float("inf"))
+#: Of fewer errors one in twenty says nothing.
+LEAST_FOR_P95: Final = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +93,15 @@ class Metric:
 
     @property
     def p95(self) -> float:
-        """The 95th percentile of the errors."""
-        return float(np.quantile(self.errors, 0.95)) if self.errors else float("nan")
+        """The 95th percentile of the errors; NaN of too few for one."""
+        return float(np.quantile(self.errors, 0.95)) if len(self.errors) >= LEAST_FOR_P95 else float("nan")
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None without one."""
-        return None if self.goal is None else bool(self.median <= self.goal[0] and self.p95 <= self.goal[1])
+        """Whether the goal is reached; None without one, or with too few errors to say."""
+        if self.goal is None or (self.median <= self.goal[0] and 0.0 < self.goal[1] < np.inf and np.isnan(self.p95)):
+            return None
+        return bool(self.median <= self.goal[0] and not self.p95 > self.goal[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +262,8 @@ def _row(m: Metric) -> tuple[str, ...]:
                 if np.isfinite(part)
             )
         )
-        goal = f"{'reached' if m.met else 'missed'}: {aimed}"
+        verdict = {True: "reached", False: "missed", None: "too few to say"}[m.met]
+        goal = f"{verdict}: {aimed}"
     values = [_shown(value, m.unit) for value in (m.simulated, m.real)]
     return (m.name, *values, units.percent(m.median), units.percent(m.p95), units.count(len(m.errors)), goal)
 
@@ -322,5 +327,6 @@ def _points(points: Sequence[Point]) -> sheets.Sheet:
         for point in points
     ]
     simulated = ("ideal", "usual", "calibrated")
-    heads = ("rate", "delay", "loss", "at once", "size", *simulated, "real", "spread", *simulated)
+    off = (f"{name} off by" for name in simulated)
+    heads = ("rate", "delay", "loss", "at once", "size", *simulated, "real", "spread", *off)
     return sheets.sheet((*heads, "half"), rows, text=0)
