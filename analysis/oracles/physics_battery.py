@@ -336,8 +336,31 @@ def _closed_forms(_: Path) -> Findings:
     start = lco.energy_j
     seconds = lco.empty_s(start, 4.0, 1.0) * 0.9
     left_j, lost_j = lco.discharged(start, 4.0, 1.0, seconds)
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, GREEN, ORANGE, figure, legend_above
+
+        drawn = figure(3.2)
+        calendar, use = drawn.subplots(1, 2, sharey=True)
+        years = np.linspace(0.0, 4.0, 100)
+        for celsius, colour in ((15.0, GREEN), (25.0, BLUE), (35.0, ORANGE)):
+            stress = [ageing.calendar_stress(365.0 * ageing.DAY_S * float(t), celsius, 0.5) for t in years]
+            losses = [100.0 * ageing.calendar_loss(total) for total in stress]
+            calendar.plot(years, losses, color=colour, label=f"{celsius:g} °C")
+        calendar.plot([1.0], [3.8], "k+", markersize=10, label="reference")
+        calendar.set_xlabel("years at half charge")
+        calendar.set_ylabel("capacity lost (%)")
+        cycles = np.linspace(0.0, 2000.0, 100)
+        use.plot(cycles, [100.0 * ageing.cycle_loss(float(n), 0.7) for n in cycles], color=BLUE)
+        use.plot([500.0], [1.9], "k+", markersize=10)
+        use.set_xlabel("full cycles of 70 % depth")
+        legend_above(calendar, width_in=4.0)
+        return drawn
+
+    caption = "Ageing by calendar and by use; crosses are the figures of the reference that the checks compare with."
     return Findings(
-        [
+        drawings=(Drawing("battery_ageing", caption, draw),),
+        checks=[
             Check(
                 "constant power",
                 "current of a cell of 4 V and 0.5 Ω at 6 W",
@@ -384,7 +407,7 @@ def _closed_forms(_: Path) -> Findings:
                 0.05,
                 "%",
             ),
-        ]
+        ],
     )
 
 

@@ -196,6 +196,7 @@ def _conserved(_: Path) -> Findings:
     phone.submit(0.0, 1, Work(1e12, 0.0, 40))
     phone.set_screen(300.0, True)
     now = 300.0
+    course: list[tuple[float, float, dict[str, float]]] = [(now, phone.stored_j, phone.energy_j(now))]
     for burst in range(40):
         now = 300.0 + 60.0 * burst
         while phone.next_timer() <= now:
@@ -203,19 +204,38 @@ def _conserved(_: Path) -> Findings:
         if phone.moved(now, sent=2_000_000, received=3_000_000):
             phone.settle(now)
         phone.set_charging(now, 20 <= burst < 30)
+        course.append((now, phone.stored_j, phone.energy_j(now)))
     energy = phone.energy_j(now)
-    drawn = sum(
-        energy[name]
-        for name in ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
-    )
+    draws = ("idle", "processor", "accelerator", "screen", "radio_send", "radio_receive", "radio_tail")
+    drawn = sum(energy[name] for name in draws)
     given = energy["battery"] + energy["mains"]
     held = before_j + energy["stored"] - energy["battery"] - energy["battery_loss"]
     found = profile("phone_high").battery
     assert found is not None
     level = phone.reading(now).battery_level or 0.0
     law = "first law"
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, ORANGE, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        minutes = [at_s / 60.0 for at_s, _, _ in course]
+        axes.plot(minutes, [sum(e[name] for name in draws) for _, _, e in course], color=BLUE, label="drawn by all")
+        supplied = [before_j - held_j + e["stored"] - e["battery_loss"] + e["mains"] for _, held_j, e in course]
+        axes.plot(minutes, supplied, "--", color=ORANGE, label="missing in the battery, less lost, and from the mains")
+        axes.set_xlabel("time (min)")
+        axes.set_ylabel("energy (J)")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    caption = (
+        "A phone that computes, talks, is looked at and is charged from 25 to 35 min: what its components drew, and "
+        "what left the battery or came from the mains, counted apart."
+    )
     return Findings(
-        [
+        drawings=(Drawing("power_conservation", caption, draw),),
+        checks=[
             Check(
                 "draws",
                 "of all components are what battery and mains gave",
