@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, nargs="+", default=[1, 10, 100, 1000, 10_000])
     parser.add_argument("--hours", type=float, default=24.0, help="simulated time")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=Path("scale"), help="folder of the table and the plot")
+    parser.add_argument("--out", type=Path, default=Path("runs/scale"), help="folder of the table and the plot")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
