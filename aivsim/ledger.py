@@ -184,7 +184,7 @@ def _peak_rss_bytes() -> int:
 def ending(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
     """However the block ends, the manifest says how, and what was recorded is kept; `now` tells the study's time."""
     from core.compute import CheckpointError, NumericsFailed
-    from real_runtime.launcher import LaunchError
+    from real_runtime.failures import LaunchError
     from sim.world import ActorFailed, Deadlock
 
     def end(outcome: Literal["failed", "interrupted"], reason: str) -> None:

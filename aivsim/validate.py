@@ -105,7 +105,7 @@ def profile_command(name: str, out: Path | None, *, at_once: int, seed: int | No
 
 def _measured(scenario: Scenario, at_once: int) -> MachineProfile:
     from aivsim import profile
-    from real_runtime.launcher import LaunchError
+    from real_runtime.failures import LaunchError
 
     try:
         return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True), at_once=at_once)
@@ -265,7 +265,7 @@ def _transfers(swept: Grid, out: Path, file: Path | None, notes: list[str]) -> l
     import msgspec
 
     from aivsim import sweep
-    from real_runtime.launcher import LaunchError
+    from real_runtime.failures import LaunchError
 
     if file is not None:
         try:

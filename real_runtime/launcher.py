@@ -32,6 +32,7 @@ from real_runtime import credentials
 from real_runtime.book import Book, Entry
 from real_runtime.emulation.namespace import EmulationUnavailable
 from real_runtime.emulation.wiring import MOST_NODES, RelayFailed, Wiring
+from real_runtime.failures import LaunchError
 from real_runtime.place import residents
 from real_runtime.progress import BEGUN, Progress
 from real_runtime.scratch import scratch_folder
@@ -44,14 +45,6 @@ GRACE_S: Final = 8.0
 START_S: Final = 10.0
 #: Lines of a failed node's log that are shown.
 LOG_LINES: Final = 20
-
-
-class LaunchError(Exception):
-    """The run cannot begin, or has failed; `code` is the exit code: 1, or 2 if the user's input is wrong."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclasses.dataclass(frozen=True)
