@@ -62,6 +62,18 @@ class Reflex:
 
 
 @dataclasses.dataclass(frozen=True)
+class Endurance:
+    """How long the batteries of a population's devices last at the least, whatever their users do but for charging."""
+
+    #: Of each device, how long it lasts from the study's beginning if it is in use without a pause, s.
+    in_use_s: npt.NDArray[np.float64]
+    #: The most that one left alone draws, over what it draws in use.
+    idle_share: float
+    #: The most that sending a small message costs, in seconds of use.
+    message_s: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Population:
     """Many actors that mostly rest: `name-0` … `name-(count-1)`, each made when it is first met.
 
@@ -74,15 +86,19 @@ class Population:
     regions: tuple[str, ...]
     #: When each gets its `Start`, s; infinity for never.
     start_s: Callable[[int], float] = lambda index: 0.0
-    #: What the users of their devices do, and what that makes actors at rest say. With it go one region, and the access
-    #: link of all devices before multiples.
+    #: What the users of their devices do, and what that makes actors at rest say: none of one without the other. With
+    #: it go one region, and the access link of all devices before multiples.
     link: Link | None = None
     process: Process | None = None
     reflex: Reflex | None = None
-    #: Of each device: rate of its access link over that of the population, and when its battery is empty at the
-    #: earliest if it is never charged, s. None: all 1, and never.
+    #: Of each device, rate of its access link over that of the population. None: all 1.
     link_multiples: npt.NDArray[np.float64] | None = None
-    empty_s: npt.NDArray[np.float64] | None = None
+    #: Of devices with users; None: they are without batteries.
+    endurance: Endurance | None = None
+
+    def __post_init__(self) -> None:
+        if (self.process is None) is not (self.reflex is None):
+            raise ValueError(f"the population {self.name!r} needs both a process and a reflex, or neither")
 
 
 @dataclasses.dataclass(frozen=True)

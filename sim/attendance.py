@@ -3,7 +3,8 @@
 The device of an awake actor follows its course by a timer of its own (`Habit`). Of those that rest nobody is woken:
 what their actors would do is a `Reflex`, a message to one peer, and the device catches up when it is woken, through the
 same transitions at the same times (`replay`). The check-ins of all resting devices are worked out a page of the
-calendar at a time (`Attendance`), and delivered in order of arrival between whatever else happens.
+calendar at a time (`Attendance`), and delivered in order of arrival between whatever else happens. A resting device
+whose battery could run out within a page is woken when that begins, since who is off checks in no more.
 
 One thing is left out: check-ins of a resting device do not queue behind each other, as two within the time that one
 takes to leave would.
@@ -19,8 +20,9 @@ import numpy.typing as npt
 from msgspec.structs import force_setattr
 
 from core.actor import DeviceChanged
-from core.availability import CHARGING, IN_USE, STATES, Course, Table, changes
-from core.devices import BatteryEmpty, Effect
+from core.availability import CHARGING, IN_USE, STATES, Course, Table, Transitions, changes
+from core.deployment import Endurance
+from core.devices import BatteryEmpty, Device, Effect
 from core.records.rows import AvailabilityRow
 from core.wire import frame_size
 from sim.node import OFF
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Length of a page, s.
 PAGE_S: Final = 300.0
+#: Share of the time that a battery lasts at the least for which a device rests: the rest is for the bytes of its
+#: check-ins, and for the capacity that has gone since it was last plugged in.
+MARGIN: Final = 0.98
 #: Time between two rows of the table `availability`, s; a whole number of pages.
 REPORT_S: Final = 900.0
 
@@ -160,6 +165,39 @@ class _Group:
         self.transitions = 0
         self.last_s = np.empty(0)
         self.check_ins = np.zeros(kinds, np.int64)
+        endurance = dormant.population.endurance
+        self.endurance = Endurance(np.full(table.process.count, inf), 1.0) if endurance is None else endurance
+        #: Of each device at rest, when its battery could be empty at the earliest, on a clock of its own: as fast as
+        #: time while it is in use, at `idle_share` of that while it is not. Infinite for those awake.
+        self.empty_s = MARGIN * self.endurance.in_use_s
+        #: Up to when transitions are known.
+        self.end_s = 0.0
+
+    def until(self, end_s: float) -> Transitions:
+        """Live through all transitions before `end_s`, and count what the batteries give for use meanwhile."""
+        found = self.table.until(end_s)
+        began = (found.after & IN_USE).astype(np.float64) - (found.before & IN_USE)
+        # Of one that is in use as the page ends, `_pace` adds that end.
+        np.add.at(self.empty_s, found.device, (1.0 - self.endurance.idle_share) * began * found.time_s)
+        self.end_s = end_s
+        return found
+
+    def _pace(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """The clock at the page's end over that time, by a device's state, but for uses that have begun or ended."""
+        return np.where(states & IN_USE, 1.0, self.endurance.idle_share)
+
+    def may_run_out(self) -> list[int]:
+        """Devices at rest whose battery could be empty within the page."""
+        return np.flatnonzero(self.empty_s <= self.end_s * self._pace(self.table.state)).tolist()
+
+    def may_rest(self, device: Device, now: float) -> bool:
+        """Whether nothing can be told of a device within the page; what happens is made up for when it is woken."""
+        return device.severity == 0 and MARGIN * (device.empty_s(now) - now) > self.end_s - now
+
+    def put_to_rest(self, index: int, device: Device, now: float) -> None:
+        """A device rests from now on; until the end of the page it counts as in use."""
+        lasts_s = MARGIN * (device.empty_s(now) - now) - (self.end_s - now)
+        self.empty_s[index] = self.end_s * self._pace(self.table.state[index]) + lasts_s
 
     def sizes_of(self, devices: npt.NDArray[np.int64], answers: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
         """Bytes of frames."""
@@ -220,7 +258,7 @@ class Attendance:
                 found.append(self._opening(group))
             elif begin_s % REPORT_S == 0.0:
                 self._report(group)
-            transitions = group.table.until(end_s)
+            transitions = group.until(end_s)
             group.transitions += len(transitions.time_s)
             group.last_s = transitions.time_s
             answers = group.answers[transitions.before, transitions.after]
@@ -238,6 +276,9 @@ class Attendance:
         self._group = numbers.tolist()
         self._index = (self._device - self._firsts[numbers]).tolist()
         self._arm()
+        for group in self.groups:
+            for index in group.may_run_out():
+                group.dormant.node(index)
 
     def _opening(self, group: _Group) -> list[npt.NDArray[Any]]:
         answers = group.opening[group.table.state]
@@ -256,6 +297,7 @@ class Attendance:
         group.check_ins += np.bincount(answers, minlength=len(group.check_ins))
         arrive = group.dormant.arrivals(group.reflex.to, sent_s, devices, sizes)
         live = ~group.dormant.is_awake[devices]
+        np.subtract.at(group.empty_s, devices, group.endurance.message_s)
         return [arrive, sent_s, devices + group.first, answers, sizes, live]
 
     def _report(self, group: _Group) -> None:

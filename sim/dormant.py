@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from sim.world import World
 
 _START = Start()
-#: Share of the time to an empty battery, if it were not charged any more, that a device with a user may rest: charging
-#: only ever lengthens it, but for the capacity that has gone since it was last plugged in.
-MARGIN = 0.98
 #: Seconds of the calendar's pages: a resting device with an event ahead is woken at the start of that page.
 PAGE_S = 3600.0
 
@@ -80,20 +77,6 @@ def _next_page_s(now: float) -> float:
     return (now // PAGE_S + 1.0) * PAGE_S
 
 
-def _least_empty_s(node: Node) -> float:
-    """When a device with a user could run out of charge at the earliest.
-
-    Nothing else that could happen to it at rest can be told from outside; what did is made up for when it is woken.
-    """
-    now = node.env._now
-    return now + MARGIN * (node.device.empty_s(now) - now)
-
-
-def _may_rest_long(node: Node) -> bool:
-    """Whether nothing can be told of a device with a user before the next page."""
-    return node.device.severity == 0 and _least_empty_s(node) >= _next_page_s(node.env._now)
-
-
 class Dormant:
     """The rows of one population."""
 
@@ -128,11 +111,6 @@ class Dormant:
             at = self.population.start_s(index)
             if at < inf:
                 self.env.set_timer(at, _StartTimer(self, index), 0)
-        if self.population.empty_s is not None:
-            # Devices that nobody has met yet: woken before they could run out, in case that they do.
-            pages = self.population.empty_s * MARGIN // PAGE_S
-            for page in np.unique(pages[np.isfinite(pages)]).tolist():
-                self._page(int(page)).indices.extend(np.flatnonzero(pages == page).tolist())
 
     def node(self, index: int) -> Node:
         """The node of an actor, woken if it rests."""
@@ -160,6 +138,7 @@ class Dormant:
         self.is_awake[index] = True
         world.live += 1
         if self.group is not None:
+            self.group.empty_s[index] = inf
             world.attendance.set_resting(self.group, index, False)
         return node
 
@@ -231,16 +210,15 @@ class Dormant:
         # Where most are busy there is no use in looking again soon.
         world.rest_at = max(world.max_live, 2 * world.live)
 
-    @staticmethod
-    def may_rest(node: Node) -> bool:
+    def may_rest(self, node: Node) -> bool:
         """Whether a row can hold all there is of a node and its actor, and its device has no event on this page."""
         return (
             node.rests
             and node.state == UP
-            and (node.habit is not None or node.armed_s >= _next_page_s(node.env._now))
+            and (self.group is not None or node.armed_s >= _next_page_s(node.env._now))
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
             and node.device.resting
-            and (node.habit is None or _may_rest_long(node))
+            and (self.group is None or self.group.may_rest(node.device, node.env._now))
             and node.quiet
             and (node.cell is None or node.cell.idle)
         )
@@ -257,17 +235,15 @@ class Dormant:
             if cell.actor.State is not None:
                 self._keep(index, cell.actor.state)
             cell.release()
-        wake_s = node.armed_s
         if node.armed_s < inf:
             node.generation += 1
             self.env.forget_timer()
-        if node.habit is not None:
+        if self.group is not None and node.habit is not None:
             self._courses[index] = node.habit.release().row()
-            wake_s = _least_empty_s(node)
-            if self.group is not None:
-                self.world.attendance.set_resting(self.group, index, True)
-        if wake_s < inf:
-            self._page(int(wake_s // PAGE_S)).indices.append(index)
+            self.group.put_to_rest(index, node.device, self.env._now)
+            self.world.attendance.set_resting(self.group, index, True)
+        elif node.armed_s < inf:
+            self._page(int(node.armed_s // PAGE_S)).indices.append(index)
         node.state = RESTED
         node.cell = None
         del self.awake[index]

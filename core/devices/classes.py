@@ -174,6 +174,11 @@ class DeviceProfile:
         return self.idle_w + self.dynamic_w + self.screen_w + radio_w
 
     @property
+    def used_w(self) -> float:
+        """Load of one that runs no job while its screen is on, W, beside its radio."""
+        return self.idle_w + self.screen_w
+
+    @property
     def battery_j(self) -> float | None:
         """Energy of the full battery, J; None on mains."""
         return None if self.battery is None else self.battery.energy_j

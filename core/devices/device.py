@@ -220,17 +220,19 @@ class Device(Body):
         return self._take()
 
     def empty_s(self, now: float) -> float:
-        """When an idle device would be off if it were unplugged now, inf for never; changes nothing."""
-        if self.profile.battery is None:
+        """When the battery could be empty at the earliest if it were unplugged now, inf for never; changes nothing.
+
+        That is in use without a pause, with the resistance of the coldest that it can come to.
+        """
+        battery = self.profile.battery
+        if battery is None:
             return math.inf
         end = copy.copy(self)
-        end.set_charging(now, False)
-        while end.on:
-            at_s = end.next_timer()
-            if at_s == math.inf:
-                return math.inf
-            end.on_timer(at_s)
-        return end.settled_s
+        end._rebase(now)
+        end._ohm_c = self.ambient_c - BAND_K
+        end._set_factor()
+        fade = end._fade
+        return now + battery.empty_s(end._stored_j / fade, self.profile.used_w, end._factor) * fade
 
     @property
     def resting(self) -> bool:

@@ -19,7 +19,7 @@ from core import rng
 from core.actor import Actor, Message
 from core.availability import CHARGING, METERED, Habits, Process, Replay, Sessions, Traits
 from core.availability.quantiles import Quantiles, beta
-from core.deployment import Placement, Population, Reflex
+from core.deployment import Endurance, Placement, Population, Reflex
 from core.devices import Device
 from core.links import Link
 from core.roles import Attendance, Requirements
@@ -133,19 +133,25 @@ class Fleet:
             return np.clip(drawn, LEAST_CHARGE, 1.0)
         return np.full(self.group.count, self.group.battery[0])
 
-    def _empty_s(self) -> npt.NDArray[np.float64] | None:
-        """When each battery is empty at the earliest, if it is never charged."""
-        if self.profile.battery is None:
+    def _endurance(self) -> Endurance | None:
+        """How long each battery lasts at the least."""
+        profile = self.profile
+        if profile.battery is None:
             return None
+        kind = self.link.radio if self.link.radio in profile.radios else self.link.kind
 
-        radio = self.link.radio if self.link.radio in self.profile.radios else self.link.kind
+        def in_use_s(level: float) -> float:
+            return Device(profile, link_kind=kind, battery_level=level, ambient_c=self.group.ambient).empty_s(0.0)
 
-        def wait_s(level: float) -> float:
-            device = Device(self.profile, link_kind=radio, battery_level=level, ambient_c=self.group.ambient)
-            return device.empty_s(0.0)
-
-        waits = np.array([wait_s(step / _LEVELS) for step in range(_LEVELS + 1)])
-        return waits[np.floor(self._levels() * _LEVELS).astype(np.int64)]
+        waits = np.array([in_use_s(step / _LEVELS) for step in range(_LEVELS + 1)])
+        radio = profile.radios[kind]
+        # The cells lose at most twice what a lump has at the terminals.
+        message_j = 2.0 * (radio.promotion_j + radio.tail_w * radio.tail_s)
+        return Endurance(
+            in_use_s=waits[np.floor(self._levels() * _LEVELS).astype(np.int64)],
+            idle_share=profile.idle_w / profile.used_w if profile.used_w else 1.0,
+            message_s=message_j / profile.used_w if profile.used_w else 0.0,
+        )
 
     # A population.
 
@@ -176,7 +182,7 @@ class Fleet:
             process=self.process,
             reflex=reflex,
             link_multiples=self.traits.multiples("network", spread, self._everyone) if spread else None,
-            empty_s=None if reflex is None else self._empty_s(),
+            endurance=None if reflex is None else self._endurance(),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from core.actor import Actor, Context, DeviceChanged, Message, Start
 from core.availability import CHARGING, IN_USE, METERED, Habits, Process, Replay, Sessions, Table, Trace
 from core.compute import Evaluator
-from core.deployment import Deployment, Placement, Population
+from core.deployment import Deployment, Endurance, Placement, Population, Reflex
 from core.devices import Device, link, profile
 from core.records.rows import AvailabilityRow, DeviceRow, EnergyRow, ParticipationRow, RoundRow
 from core.roles import Attendance, Requirements
@@ -269,12 +270,13 @@ def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
     wanted = scenario()
     group = wanted.devices[0].model_copy(update={"battery": (0.06, 0.06), "speed_spread": 0.0, "network_spread": 0.0})
     fleet = study(wanted.model_copy(update={"devices": (group,)}), largest_group=1).deployment.populations[0]
-    assert fleet.empty_s is not None
-    low = profile("phone_low").battery
-    assert low is not None
+    assert fleet.endurance is not None
+    low = profile("phone_low")
+    assert low.battery is not None
     # Its energy at no load is a bound; resistance and the cut-off in the last per cents take some of it.
-    expected = low.energy_at(0.06) / profile("phone_low").idle_w
-    assert expected * 0.8 < fleet.empty_s[0] <= expected
+    expected = low.battery.energy_at(0.06) / low.used_w
+    assert expected * 0.5 < fleet.endurance.in_use_s[0] <= expected
+    assert fleet.endurance.idle_share == low.idle_w / low.used_w
 
     def place(index: int) -> Placement:
         process = Never(3)
@@ -287,7 +289,16 @@ def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
             course=lambda: process.course(index),
         )
 
-    runs_out = [Device(place(index).profile, link_kind="wifi", battery_level=0.5).empty_s(0.0) for index in range(3)]
+    runs_out, least_s = [], []
+    for index in range(3):
+        device = Device(place(index).profile, link_kind="wifi", battery_level=0.5)
+        least_s.append(device.empty_s(0.0))
+        while device.on:
+            device.on_timer(device.next_timer())
+        runs_out.append(device.settled_s)
+        assert least_s[index] < runs_out[index]
+    endurance = Endurance(np.array(least_s), 4.5 / (4.5 + kind.screen_w))
+    silent = Reflex("main", lambda before, after: 0, lambda index, answer: Start())
 
     class Day(Clock):
         async def run(self, ctx: Context) -> None:
@@ -298,7 +309,14 @@ def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
             placements=(Placement("main", Day, profile("server"), link("datacentre")),),
             populations=(
                 Population(
-                    "phone", 3, place, ("local",), lambda index: np.inf, process=Never(3), empty_s=np.array(runs_out)
+                    "phone",
+                    3,
+                    place,
+                    ("local",),
+                    lambda index: np.inf,
+                    process=Never(3),
+                    reflex=silent,
+                    endurance=endurance,
                 ),
             ),
             main="main",
@@ -311,6 +329,42 @@ def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
         if isinstance(row, DeviceRow) and row.event == "battery_empty"
     ]
     assert empty == [(pytest.approx(runs_out[index]), f"phone-{index}") for index in (2, 1, 0)]
+
+
+#: Use of hours on one charge; between, the phone is free.
+HEAVY = """client,time_s,state
+user,0,idle
+user,2400,in_use
+user,14400,idle
+user,20000,in_use
+user,20600,idle
+user,86400,end
+"""
+
+
+def test_a_resting_phone_that_its_user_empties_says_no_more(tmp_path: Path) -> None:
+    """Hours of screen on a tenth of the charge: off when it is put down, it checks in no more, at rest or awake."""
+    trace = tmp_path / "heavy.csv"
+    trace.write_text(HEAVY)
+    low, high = scenario().resolved()["devices"]
+    heavy = {**low, "count": 8, "battery": [0.1, 0.1], "availability": {"kind": "trace", "trace": str(trace)}}
+    training = {**_short(), "rounds": 16, "pause": "30 min", "requirements": {}, "enrol_timeout": "1 h"}
+    wanted = scenario(training=training, devices=[{**heavy, "correlation": {}}, high])
+    awake, _ = simulate(wanted, populations=False)
+    last_s = {message.sender: message.sent_s for message in awake.messages if message.sender.startswith("low-")}
+    assert awake.messages[-1].delivered_s > 21_000.0
+    assert len(last_s) == 8
+    assert max(last_s.values()) < 14_000.0
+    for max_live in (10_000, 2):
+        resting, _ = simulate(wanted, populations=True, max_live=max_live)
+        assert resting.messages == awake.messages
+        assert off_s(resting) == off_s(awake)
+
+
+def off_s(run: SimulatedRun) -> dict[str, float]:
+    return {
+        actor: time_s for time_s, actor, row in run.rows if isinstance(row, DeviceRow) and row.event == "battery_empty"
+    }
 
 
 @pytest.mark.parametrize(

@@ -223,3 +223,33 @@ def test_late_in_a_long_run_events_still_make_progress(now: float, level: float,
     else:
         raise AssertionError("the device makes no progress")
     assert not device.on
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["phone_low", "phone_mid_2024", "tablet", "laptop"]),
+    st.floats(0.02, 1.0),
+    st.sampled_from([0.0, 0.2]),
+    st.floats(-10.0, 40.0),
+    st.lists(st.tuples(st.floats(1.0, 200_000.0), st.floats(1.0, 20_000.0)), max_size=30),
+)
+def test_no_battery_is_empty_before_it_could_be(
+    name: str, level: float, loss: float, ambient_c: float, uses: list[tuple[float, float]]
+) -> None:
+    """A device that is left alone and used in turn, on a clock that goes slower while it is left alone."""
+    kind = profile(name)
+    device = Device(kind, link_kind="wifi", battery_level=level, ambient_c=ambient_c, battery_loss=loss)
+    earliest_s = device.empty_s(0.0)
+    share = kind.idle_w / kind.used_w
+    clock_s = 0.0
+    for in_use, seconds in (turn for alone_s, used_s in uses for turn in ((False, alone_s), (True, used_s))):
+        if not device.on:
+            break
+        began_s = device.settled_s
+        device.set_screen(began_s, in_use)
+        while device.on and device.next_timer() <= began_s + seconds:
+            device.on_timer(device.next_timer())
+        if device.on:
+            device.settle(began_s + seconds)
+        clock_s += (device.settled_s - began_s) * (1.0 if in_use else share)
+    assert device.on or clock_s >= earliest_s * (1.0 - 1e-9)
