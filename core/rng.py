@@ -26,13 +26,13 @@ _MASK: Final = (1 << 64) - 1
 
 
 def _digest(seed: int, path: tuple[str | int, ...], size: int) -> bytes:
-    h = hashlib.blake2b(digest_size=size)
-    h.update(str(int(seed)).encode())
+    text = str(int(seed))
     for part in path:
         # The type goes into the hash, so that the counter 1 and the purpose "1" are different streams.
-        h.update(b"\x00i" if isinstance(part, int) else b"\x00s")
-        h.update(str(part).encode())
-    return h.digest()
+        text += f"\x00i{part}" if isinstance(part, int) else f"\x00s{part}"
+    if text.count("\x00") != len(path):
+        raise ValueError(f"{path!r} has a NUL character in it, which keeps the parts of a path apart")
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
 class _Key(ISeedSequence):

@@ -48,6 +48,13 @@ def test_different_paths_are_different_streams(
     assert (rng.secret_bytes(seed, 16, *path) == rng.secret_bytes(other_seed, 16, *other)) == equal
 
 
+def test_what_keeps_parts_apart_cannot_be_in_one() -> None:
+    """Else ("a", "b") and ("a\\0sb",) would be one stream."""
+    for path in (("a\0sb",), ("a", "b\0"), ("\0i1",)):
+        with pytest.raises(ValueError, match="NUL"):
+            rng.uniform(1, *path)
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
