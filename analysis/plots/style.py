@@ -133,7 +133,9 @@ def styled() -> Any:
     """A context in which figures are made and drawn in our style; matplotlib's settings are put back after it."""
     import matplotlib as mpl
 
-    return mpl.rc_context({**mpl.rcParamsDefault, **_SETTINGS, "backend": "agg"})
+    # But for the backend, which is not put back, and which figures without pyplot have no use for.
+    settings = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}
+    return mpl.rc_context({**settings, **_SETTINGS})
 
 
 def figure(height_in: float, *, width_in: float = WIDTH_IN) -> Figure:
