@@ -31,7 +31,32 @@ if TYPE_CHECKING:
 
 World = Literal["sim", "real"]
 #: Packages whose versions the numbers depend on.
-PACKAGES: Final = ("aivsim", "jax", "jaxlib", "flax", "optax", "numpy", "simpy", "msgspec", "pyarrow")
+PACKAGES: Final = (
+    "aivsim",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "ml_dtypes",
+    "networkx",
+    "simpy",
+    "msgspec",
+    "pyarrow",
+)
+#: Variables of the environment that can change the last bits of numbers: how XLA compiles, what JAX means by a product
+#: or a random key, and which instructions numpy uses.
+VARIABLES: Final = (
+    "XLA_FLAGS",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_DEFAULT_PRNG_IMPL",
+    "JAX_DISABLE_JIT",
+    "JAX_NUMPY_DTYPE_PROMOTION",
+    "JAX_PLATFORMS",
+    "JAX_THREEFRY_PARTITIONABLE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+)
 
 
 @dataclasses.dataclass
@@ -142,6 +167,7 @@ def open_ledger(
         surrogate=built.deployment.curves,
         time_scale=built.deployment.time_scale if world == "real" else 0.0,
         versions=versions(),
+        environment=environment(),
         inputs_sha256=inputs,
         host=_host(),
         reference=None if reference is None else Reference(accuracy=reference.accuracy, source=reference.source),
@@ -160,6 +186,23 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
+def environment() -> dict[str, str]:
+    """What can change the last bits of numbers beside versions: variables that are set, and the kind of processor."""
+    import core.compute  # noqa: F401  because it sets flags of XLA
+
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ} | {"processor": _processor()}
+
+
+def _processor() -> str:
+    """The kind of processor, for which XLA compiles; Linux has its name in a file only."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
 def _utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -169,7 +212,7 @@ def _host() -> dict[str, str | int | float]:
 
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
     }

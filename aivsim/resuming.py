@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aivsim.errors import CannotBegin
-from aivsim.ledger import versions
+from aivsim.ledger import environment, versions
 from aivsim.locking import Taken, locked
 from aivsim.progress import display
 from aivsim.runs import report_on, simulate
@@ -79,13 +79,14 @@ def _scenario(folder: Path, old: Manifest) -> Scenario:
     """The scenario of a run that can be taken up. Raises `CannotBegin` for one that cannot."""
     if old.world != "sim":
         raise CannotBegin(f"{folder}: a run on real sockets cannot be resumed; only simulated ones can")
+    before, now = old.versions | old.environment, versions() | environment()
     changed = [
-        f"{name} {old.versions.get(name, '–')} → {now}"
-        for name, now in versions().items()
-        if old.versions.get(name) != now
+        f"{name} {before.get(name, '–')} → {now.get(name, '–')}"
+        for name in dict.fromkeys((*now, *before))
+        if before.get(name) != now.get(name)
     ]
     if changed:
         raise CannotBegin(
-            f"{folder}: was begun with other versions, so that its numbers would differ: {', '.join(changed)}"
+            f"{folder}: was begun with something else, so that its numbers would differ: {', '.join(changed)}"
         )
     return Scenario.model_validate(old.scenario)

@@ -61,6 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     surrogate: LearningCurves | None = None
     #: Versions of Python and of the packages that the numbers depend on.
     versions: dict[str, str] = {}
+    #: Variables of the environment that can change their last bits, of those that are set, and the kind of processor.
+    environment: dict[str, str] = {}
     #: SHA-256 of what else they rest on, by the scenario's key: data as loaded, own parts, files; `aivsim`: our code.
     inputs_sha256: dict[str, str] = {}
     #: Processor, cores, memory, system.

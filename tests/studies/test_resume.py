@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -348,6 +349,36 @@ def test_a_run_whose_parts_are_as_they_were_is_taken_up_and_one_of_another_aivsi
     subprocess.run(command(str(own / "own.yaml"), "--out", str(whole)), check=True, stdout=subprocess.DEVNULL)
     subprocess.run(command("--resume", str(broken)), check=True, stdout=subprocess.DEVNULL)
     check_resumed(broken, whole, on_disk)
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "value"),
+    [
+        ("versions", "ml_dtypes", "0.0.1"),
+        ("environment", "XLA_FLAGS", "--xla_cpu_enable_fast_math=true"),
+        ("environment", "JAX_DEFAULT_MATMUL_PRECISION", "bfloat16"),
+        ("environment", "processor", "another one"),
+    ],
+)
+def test_a_run_that_was_begun_with_what_computes_other_bits_is_refused(
+    own: Path, tmp_path: Path, field: str, name: str, value: str
+) -> None:
+    broken = tmp_path / "run"
+    shutil.copytree(own / "run", broken)
+    told = manifest(broken)
+    now = told[field].get(name, "–")
+    told[field][name] = value
+    (broken / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(CannotBegin, match=re.escape(f"{name} {value} → {now}")):
+        resume(broken)
+
+
+def test_the_environment_that_is_compared_is_the_one_that_computes(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set only when a run is taken up is found; the flags that we set ourselves are among them."""
+    monkeypatch.setenv("JAX_DEFAULT_PRNG_IMPL", "rbg")
+    with pytest.raises(CannotBegin, match="JAX_DEFAULT_PRNG_IMPL – → rbg"):
+        resume(own / "run")
+    assert "--xla_cpu_multi_thread_eigen=false" in manifest(own / "run")["environment"]["XLA_FLAGS"]
 
 
 def test_one_process_at_a_time_is_at_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
