@@ -6,12 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import click
-
-if TYPE_CHECKING:
-    from core.scenario import Scenario
 
 #: Least seconds between two plain lines.
 QUIET_S = 2.0
@@ -94,7 +91,7 @@ class _Plain(_Silent):
 class _Live(_Silent):
     """A bar on a terminal."""
 
-    def __init__(self, rounds: int, world: str) -> None:
+    def __init__(self, rounds: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -140,10 +137,10 @@ class _Live(_Silent):
         self.progress.update(self.task, details=f"{self.study} {self.score}")
 
 
-def display(scenario: Scenario, world: str, *, quiet: bool) -> Display:
-    """The display that fits where standard error goes."""
+def display(rounds: int, *, quiet: bool) -> Display:
+    """The display that fits where standard error goes, for so many rounds."""
     if quiet:
         return _Silent()
     if sys.stderr.isatty():
-        return _Live(scenario.training.rounds, world)
-    return _Plain(scenario.training.rounds)
+        return _Live(rounds)
+    return _Plain(rounds)

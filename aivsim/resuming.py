@@ -41,12 +41,12 @@ def resume(directory: str | os.PathLike[str], *, quiet: bool = True, report: boo
             raise CannotBegin(f"{folder}: cannot be locked: {error.strerror or error}") from error
         # Whoever held the lock may have gone on.
         old = _manifest(folder)
-        if old.outcome == "done":
-            _finish(folder, report=report)
-            return Run(folder)
-        found = _scenario(folder, old)
-        with display(found, "sim", quiet=quiet) as shown:
-            simulate(found, folder, shown, held, begun=old)
+        found = None if old.outcome == "done" else _scenario(folder, old)
+        if found is None:
+            report = _clear(folder, report=report)
+        with display(0 if found is None else found.training.rounds, quiet=quiet) as shown:
+            if found is not None:
+                simulate(found, folder, shown, held, begun=old)
             if report:
                 report_on(folder, shown)
     return Run(folder)
@@ -59,20 +59,20 @@ def _manifest(folder: Path) -> Manifest:
         raise CannotBegin(str(error)) from error
 
 
-def _finish(folder: Path, *, report: bool) -> None:
-    """Do what a run that was killed after its last record has left undone. Raises `CannotBegin` if that is nothing."""
+def _clear(folder: Path, *, report: bool) -> bool:
+    """Remove what a run that was killed after its last record has left; whether its report is still to be written.
+
+    Raises `CannotBegin` if nothing is left to do, where a report is one thing if it is asked for.
+    """
     from core.compute.checkpoint import FOLDER
 
-    left = (folder / FOLDER).is_dir()
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    if report and not (folder / REPORT).is_file():
-        from analysis.report import write_report
-
-        write_report(folder)
-    elif not left:
+    missing = report and not (folder / REPORT).is_file()
+    if not missing and not (folder / FOLDER).is_dir():
         raise CannotBegin(
             f"{folder}: this run is done; nothing is left to resume (`aivsim report` writes its report anew)"
         )
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    return missing
 
 
 def _scenario(folder: Path, old: Manifest) -> Scenario:

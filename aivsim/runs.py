@@ -59,7 +59,7 @@ def run(
     directory = Path(out) if out is not None else _free_directory(found.name)
     # Before the data are dealt, which can take a while; the folder itself is made after that.
     refuse_taken(directory)
-    shown = display(found, world, quiet=quiet)
+    shown = display(found.training.rounds, quiet=quiet)
     with contextlib.ExitStack() as held, shown:
         if world == "sim":
             simulate(found, directory, shown, held)
