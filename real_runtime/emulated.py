@@ -16,7 +16,6 @@ from core.availability import CHARGING, IN_USE, METERED, changes
 from core.deployment import Placement
 from core.devices import (
     BatteryEmpty,
-    BatteryFull,
     Device,
     DeviceOff,
     Effect,
@@ -24,21 +23,14 @@ from core.devices import (
     JobLost,
     Overheated,
     PoweredOn,
-    ThrottleChanged,
 )
-from core.records.rows import DeviceRow, EnergyRow, HostOverrunRow, JobRow, Row
+from core.devices.rows import EVENTS, device_row, job_row
+from core.records.rows import EnergyRow, HostOverrunRow, Row
 from real_runtime.clock import Clock
 from real_runtime.processor import Processor
 
 #: Timers further off than this are set again when it has passed (a loop's timers end somewhere).
 _FURTHEST_S: Final = 86_400.0
-
-_EVENTS: Final[dict[type[Effect], str]] = {
-    BatteryEmpty: "battery_empty",
-    BatteryFull: "battery_full",
-    Overheated: "overheated",
-    ThrottleChanged: "throttle",
-}
 
 
 class MachineEvents(Protocol):
@@ -148,17 +140,7 @@ class EmulatedMachine:
 
     def note(self, event: str) -> None:
         """Record the device's state at an event."""
-        reading = self._device.reading(self._clock.now)
-        self._events.note(
-            DeviceRow(
-                event=event,
-                battery_level=reading.battery_level,
-                soc_temperature_c=reading.soc_temperature_c,
-                case_temperature_c=reading.case_temperature_c,
-                speed=reading.speed,
-                charging=reading.charging,
-            )
-        )
+        self._events.note(device_row(event, self._device.reading(self._clock.now)))
 
     async def compute(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """Run a function for as long as the device takes; raises `DeviceFailed` if it stops meanwhile."""
@@ -263,8 +245,8 @@ class EmulatedMachine:
             if isinstance(effect, JobDone | JobLost):
                 self._job_ended(effect, function)
                 continue
-            if type(effect) in _EVENTS:
-                self.note(_EVENTS[type(effect)])
+            if type(effect) in EVENTS:
+                self.note(EVENTS[type(effect)])
             if isinstance(effect, BatteryEmpty):
                 self._events.power_off("battery_empty")
             elif isinstance(effect, Overheated):
@@ -275,18 +257,7 @@ class EmulatedMachine:
 
     def _job_ended(self, effect: JobDone | JobLost, function: str) -> None:
         done, name = self._jobs.pop(effect.job, (None, function))
-        self._events.note(
-            JobRow(
-                function=name,
-                started_s=self._clock.now if effect.started_s is None else effect.started_s,
-                seconds=effect.seconds,
-                flops=effect.work.flops * effect.work.steps,
-                steps=effect.work.steps,
-                joules=effect.joules,
-                purpose=effect.work.purpose,
-                outcome="done" if isinstance(effect, JobDone) else effect.reason,
-            )
-        )
+        self._events.note(job_row(name, effect, self._clock.now))
         self.note("job_end")
         if done is None or done.done():
             return

@@ -13,31 +13,22 @@ from core.actor import DeviceFailed
 from core.deployment import Placement
 from core.devices import (
     BatteryEmpty,
-    BatteryFull,
     Device,
     DeviceOff,
     Effect,
     JobDone,
     JobLost,
     Overheated,
-    ThrottleChanged,
     Work,
 )
+from core.devices.rows import EVENTS, device_row, job_row
 from core.links import Link
-from core.records.rows import DeviceRow, EnergyRow, JobRow, PlacementRow
+from core.records.rows import EnergyRow, PlacementRow
 from sim.cell import Computation
 
 if TYPE_CHECKING:
     from sim.task import Task
     from sim.world import World
-
-#: Events of the device that are recorded as they come; what turns it on or off is recorded with that.
-_EVENTS: dict[type[Effect], str] = {
-    BatteryEmpty: "battery_empty",
-    BatteryFull: "battery_full",
-    Overheated: "overheated",
-    ThrottleChanged: "throttle",
-}
 
 
 class Machine:
@@ -188,26 +179,14 @@ class Machine:
             if isinstance(effect, JobDone | JobLost):
                 self._job_ended(effect)
             else:
-                if type(effect) in _EVENTS and not self.is_unseen(effect):
-                    self.note(_EVENTS[type(effect)])
+                if type(effect) in EVENTS and not self.is_unseen(effect):
+                    self.note(EVENTS[type(effect)])
                 self.happened(effect)
         self.arm()
 
     def _job_ended(self, effect: JobDone | JobLost) -> None:
         task, function = self.jobs.pop(effect.job)
-        self.world.record(
-            self.name,
-            JobRow(
-                function=function,
-                started_s=self.env._now if effect.started_s is None else effect.started_s,
-                seconds=effect.seconds,
-                flops=effect.work.flops * effect.work.steps,
-                steps=effect.work.steps,
-                joules=effect.joules,
-                purpose=effect.work.purpose,
-                outcome="done" if isinstance(effect, JobDone) else effect.reason,
-            ),
-        )
+        self.world.record(self.name, job_row(function, effect, self.env._now))
         self.note("job_end")
         # Who waits for a job that is lost is killed with its device.
         if isinstance(effect, JobDone) and task is not None and isinstance(task.waiting, Computation):
@@ -215,18 +194,7 @@ class Machine:
 
     def note(self, event: str) -> None:
         """Record the device's state at an event."""
-        reading = self.device.reading(self.env._now)
-        self.world.record(
-            self.name,
-            DeviceRow(
-                event=event,
-                battery_level=reading.battery_level,
-                soc_temperature_c=reading.soc_temperature_c,
-                case_temperature_c=reading.case_temperature_c,
-                speed=reading.speed,
-                charging=reading.charging,
-            ),
-        )
+        self.world.record(self.name, device_row(event, self.device.reading(self.env._now)))
 
     def introduce(self) -> None:
         """Record where the actor lives and how its device begins."""
