@@ -17,7 +17,7 @@ from core.scenario.findings import Finding, KeyPath, Unreadable, listed
 from core.scenario.names import DATA_SUFFIXES, PARTITIONS, TOPOLOGIES
 
 if TYPE_CHECKING:
-    from core.scenario.schema import Group, Scenario
+    from core.scenario.schema import Data, Group, Scenario
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,8 @@ _SESSIONS: Final = (
     "timezone",
 )
 _DEALT: Final = tuple(name for name in PARTITIONS if name != "sampled")
+#: Partitions whose parts are equal, but for what a division leaves.
+_EQUAL: Final = ("iid", "shards")
 #: By the section: a path in which "*" stands for each item of a list.
 EFFECTS: Final[Mapping[KeyPath, tuple[Effect, ...]]] = {
     ("data",): (
@@ -193,21 +195,31 @@ def _likeness(s: Scenario, path: KeyPath, group: Group) -> Iterator[Finding]:
     """What correlates differs among the devices."""
     speed, network = resolve.spreads(s, group)
     spreads = {
-        "speed": ("speed_spread", speed > 0.0),
+        "speed": ("speed_spread above 0 too", speed > 0.0),
         "availability": (
-            "availability.kind: sessions and availability.spread",
+            "availability.kind: sessions and availability.spread above 0 too",
             group.availability.kind == "sessions" and group.availability.spread > 0.0,
         ),
-        "network": ("network_spread", network > 0.0),
+        "data": _amounts(s.data),
+        "network": ("network_spread above 0 too", network > 0.0),
     }
     for one, other in resolve.correlations(group):
         for name in (one, other):
-            key, differs = spreads.get(name, ("", True))
+            needed, differs = spreads[name]
             if not differs:
-                accepted = f"nothing here, or {key} above 0 too"
                 why = f"the {name} of the devices does not differ, so that it has no effect"
-                yield Finding((*path, "correlation", f"{one}_{other}"), accepted, why)
+                yield Finding((*path, "correlation", f"{one}_{other}"), f"nothing here, or {needed}", why)
                 break
+
+
+def _amounts(data: Data) -> tuple[str, bool]:
+    """What it takes for clients to have unequal numbers of examples, and whether they do, by more than one."""
+    if data.partition == "sampled":
+        return "data.examples_spread above 0 too", data.examples_spread > 0.0
+    if data.partition == "lognormal":
+        return "data.sigma above 0 too", data.sigma != 0.0
+    unequal = tuple(name for name in PARTITIONS if name not in _EQUAL)
+    return f"another data.partition: {listed(unequal)}", data.partition in unequal
 
 
 def relays(s: Scenario) -> Iterator[Finding]:

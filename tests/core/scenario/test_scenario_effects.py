@@ -67,6 +67,19 @@ def digits(folder: Path, *settings: str) -> Scenario:
             "devices.0.correlation.speed_availability",
             "availability.spread above 0",
         ),
+        *(
+            (
+                ("devices.0.correlation={speed_data: 0.9}", "devices.0.speed_spread=0.5", *dealt),
+                "devices.0.correlation.speed_data",
+                needed,
+            )
+            for dealt, needed in (
+                (("data.partition=iid",), "another data.partition: natural, sampled, dirichlet"),
+                (("data.partition=shards",), "another data.partition: natural, sampled, dirichlet"),
+                (("data.partition=sampled", "data.examples_spread=0"), "data.examples_spread above 0"),
+                (("data.partition=lognormal", "data.sigma=0"), "data.sigma above 0"),
+            )
+        ),
         ((f"links.own={LINK}", "devices.0.link=own"), "links.own.translated", "network.relay"),
         (
             ("network.relay={region: europe}", "devices.0.link=ethernet_lan", "evaluator=null"),
