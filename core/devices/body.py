@@ -1,44 +1,25 @@
-"""What a device draws, stores and how warm it is: closed forms of the time since the last event.
+"""What a device is at one time: its state, and the powers that follow from it.
 
-Powers are constant between events. Only a rebase, at an event, changes the state; readings evaluate it. Radio bytes
-and the radio's tail are counted by plain attributes and become energy, for the battery and the case, at the next
-rebase, as one lump.
+Powers are constant between events. Radio bytes and the radio's tail are counted by plain attributes and become energy,
+for the battery and the case, when the device is rebased (`passage.py`), as one lump.
 
 Two things change slowly within what is otherwise constant, and are held until an event: the temperature at which the
 battery's resistance is taken (until the case has moved by `BAND_K`), and the heat of that resistance in the case (until
-the charge has moved by `REFRESH_SHARE`, or charging has come to constant voltage).
+the charge has moved by `REFRESH_SHARE`, or charging has come to constant voltage); `foresight.py` says when that is.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import sys
-from typing import Final
 
 from core.devices import ageing
-from core.devices.battery import Battery
 from core.devices.classes import DeviceProfile
-from core.devices.effects import Reading
 from core.devices.radio import Radio
-
-#: Charge at which an empty device on a charger comes back, and below which a device does not start (estimate).
-POWER_ON_LEVEL: Final = 0.02
-#: The battery's resistance is that of a temperature at most this far from the case's, K.
-BAND_K: Final = 6.0
-#: The heat of the battery's resistance is taken anew when this share of the charge has gone, if it is at least this, W.
-REFRESH_SHARE: Final = 0.1
-REFRESH_W: Final = 0.02
-#: While bytes move, the device is settled before the radio's tail has taken this share of the battery (without one: J).
-TAIL_SHARE: Final = 1e-4
-TAIL_J: Final = 10.0
-
-# Kinds of timer; of several at one time the first comes first.
-JOB, HOTTER, COOLER, POWER_ON, FULL, EMPTY, REFRESH, NONE = range(8)
 
 
 class Body:
-    """Battery, heat, radio and the energy account of one device; `Device` adds jobs and events."""
+    """Battery, heat, radio and the energy account of one device at its last event."""
 
     __slots__ = (
         "_at_s",
@@ -211,56 +192,6 @@ class Body:
         up, down = self._rates_bytes_per_s
         self._woken_s = sent / up + received / down
 
-    def reading(self, now: float) -> Reading:
-        """State at `now`; changes nothing."""
-        profile = self.profile
-        battery, heat = profile.battery, profile.heat
-        end = self
-        if now != self._at_s or self.sent_bytes or self.received_bytes:
-            end = copy.copy(self)
-            end._rebase(now)
-        return Reading(
-            battery_level=None if battery is None else battery.level_at(end._stored_j / end._fade),
-            soc_temperature_c=None if heat is None or heat.soc_capacity_j_per_k is None else end._soc_c,
-            case_temperature_c=None if heat is None else end._case_c,
-            speed=self._pace(),
-            charging=self.charging,
-            on=self.on,
-            load=1.0 if self._busy else 0.0,
-            severity=self._severity,
-        )
-
-    def energy_j(self, now: float) -> dict[str, float]:
-        """Energy since the start by component, J, at `now`; changes nothing.
-
-        The draws (idle, processor, accelerator, screen, radio_send, radio_receive, radio_tail) = battery + mains, the
-        sources. What the charger took beside is stored + charger_loss. The battery holds what it held at the start,
-        + stored - battery - battery_loss.
-        """
-        end = copy.copy(self)
-        end._rebase(now)
-        efficiency = 1.0 if self.profile.battery is None else self.profile.battery.charge_efficiency
-        engine_j = {"processor": 0.0, "accelerator": 0.0, self.profile.engine: end._processor_j}
-        return {
-            "idle": end._idle_j,
-            **engine_j,
-            "screen": end._screen_j,
-            "radio_send": end._send_j,
-            "radio_receive": end._receive_j,
-            "radio_tail": end._tail_j,
-            "battery": end._battery_j,
-            "battery_loss": end._loss_j,
-            "mains": end._mains_j,
-            "charger_loss": end._taken_j * (1.0 / efficiency - 1.0),
-            "stored": end._taken_j,
-        }
-
-    def _since(self, now: float) -> float:
-        seconds = now - self._at_s
-        if seconds < 0.0:
-            raise ValueError(f"now is {now!r}, before the device's last event at {self._at_s!r}")
-        return seconds
-
     def _pace(self) -> float:
         """Share of the full speed that throttling and faults leave."""
         return self._limit[0] * self.slowdown
@@ -323,239 +254,3 @@ class Body:
             return other_w
         loss_w, charger_w = self._battery_w(other_w + processor_w)
         return other_w + loss_w + self.profile.charge_heat_share * charger_w
-
-    # The passing of time.
-
-    def _rebase(self, now: float) -> bool:
-        """Move the state to `now`, with the powers that held and the bytes counted since the last rebase.
-
-        Whether a lump of the radio's has set a battery back that was charging.
-        """
-        seconds = self._since(now)
-        if seconds == 0.0 and not (self.sent_bytes or self.received_bytes):
-            return False
-        idle_w, screen_w, processor_w = self._powers()
-        other_w = idle_w + screen_w
-        radio_j = self._radio_j(now)
-        if self.profile.heat is not None:
-            self._warm(seconds, processor_w, other_w, radio_j)
-        elif self.profile.battery is not None:
-            self._age(seconds, self.ambient_c)
-        self._idle_j += idle_w * seconds
-        self._screen_j += screen_w * seconds
-        self._processor_j += processor_w * seconds
-        load_w = other_w + processor_w
-        self._at_s = now
-        if self.charging:
-            return self._plugged(seconds, load_w, radio_j)
-        self._battery_j += load_w * seconds + radio_j
-        self._drain(seconds, load_w, radio_j)
-        return False
-
-    def _radio_j(self, now: float) -> float:
-        """Book the radio's bytes and states since the last rebase; their energy, J."""
-        radio, sent, received = self._radio, self.sent_bytes, self.received_bytes
-        tail_j = 0.0
-        if radio.tail_s > 0.0:
-            until_s = self.radio_until_s
-            if until_s > self._at_s and self.on:
-                tail_j = radio.tail_w * (min(until_s, now) - self._at_s)
-            if self._woken_s is not None:
-                # The bytes that woke it took some time, in which it was active, and before its tail.
-                tail_j += radio.promotion_j + radio.tail_w * self._woken_s
-                self._woken_s = None
-                self.radio_until_s = now + radio.tail_s
-            self.radio_settle_s = now + self._most_tail_s()
-            self._tail_j += tail_j
-        if not (sent or received):
-            return tail_j
-        send_j, receive_j = sent * self._send_j_per_byte, received * self._receive_j_per_byte
-        self._send_j += send_j
-        self._receive_j += receive_j
-        self.sent_bytes = self.received_bytes = 0
-        return send_j + receive_j + tail_j
-
-    def _most_tail_s(self) -> float:
-        battery, tail_w = self.profile.battery, self._radio.tail_w
-        if tail_w == 0.0:
-            return math.inf
-        return (TAIL_J if battery is None else TAIL_SHARE * battery.energy_j) / tail_w
-
-    def _warm(self, seconds: float, processor_w: float, other_w: float, radio_j: float) -> None:
-        heat = self.profile.heat
-        if heat is None:
-            return
-        if seconds > 0.0:
-            case_w = self._case_w(other_w, processor_w)
-            before = self._soc_c, self._case_c
-            after = heat.after(*before, processor_w, case_w, self.ambient_c, seconds)
-            self._soc_c, self._case_c = after
-            if self.profile.battery is not None:
-                self._age(seconds, heat.mean_case_c(before, after, processor_w, case_w, self.ambient_c, seconds))
-        if radio_j:
-            self._case_c += radio_j / heat.case_capacity_j_per_k
-
-    def _age(self, seconds: float, celsius: float) -> None:
-        """Calendar ageing at a mean temperature, with the charge at the beginning."""
-        battery = self.profile.battery
-        if battery is not None and seconds > 0.0:
-            level = battery.level_at(self._stored_j / self._fade)
-            self._stress += ageing.calendar_stress(seconds, celsius, level)
-
-    def _plugged(self, seconds: float, load_w: float, radio_j: float) -> bool:
-        """On external power the load comes first; a charger that it leaves nothing has the battery give the rest.
-
-        So it is with the radio's lump: what the charger had to spare meanwhile, or once the battery is full, is its
-        part, and the rest is the battery's: whether there was one while it charged.
-        """
-        battery = self.profile.battery
-        if battery is None:
-            self._mains_j += load_w * seconds + radio_j
-            return False
-        over_w = load_w - battery.charge_w
-        if over_w >= 0.0:
-            self._mains_j += battery.charge_w * seconds
-            self._battery_j += over_w * seconds + radio_j
-            self._drain(seconds, over_w, radio_j)
-            return False
-        self._mains_j += load_w * seconds
-        limit_w = battery.spare_w(load_w)
-        taken_j = self._charge(battery, limit_w, seconds)
-        if not radio_j:
-            return False
-        spare_j = max(-over_w * seconds - taken_j / battery.charge_efficiency, 0.0)
-        if spare_j >= radio_j or self._stored_j / self._fade >= battery.full_j(limit_w, self._factor):
-            self._mains_j += radio_j
-            return False
-        self._mains_j += spare_j
-        self._battery_j += radio_j - spare_j
-        self._drain(0.0, 0.0, radio_j - spare_j)
-        return True
-
-    def _charge(self, battery: Battery, limit_w: float, seconds: float) -> float:
-        """Charge with the power that there is at the terminals; the energy that they have taken, J."""
-        fade = self._fade
-        held_j, lost_j = battery.charged(self._stored_j / fade, limit_w, self._factor, seconds / fade)
-        gained_j, lost_j = held_j * fade - self._stored_j, lost_j * fade
-        if gained_j <= 0.0:
-            return 0.0
-        self._stored_j += gained_j
-        self._taken_j += gained_j + lost_j
-        self._loss_j += lost_j
-        return gained_j + lost_j
-
-    def _drain(self, seconds: float, load_w: float, lump_j: float) -> None:
-        battery, fade = self.profile.battery, self._fade
-        if battery is None:
-            return
-        if seconds > 0.0:
-            left_j, lost_j = battery.discharged(self._stored_j / fade, load_w, self._factor, seconds / fade)
-            self._stored_j = left_j * fade
-            self._loss_j += lost_j * fade
-        if lump_j:
-            taken_j = battery.lump(self._stored_j / fade, lump_j, load_w, self._factor)
-            self._stored_j -= taken_j
-            self._loss_j += taken_j - lump_j
-
-    # Times of own events.
-
-    def _battery_wait_s(self) -> tuple[float, int]:
-        battery, fade = self.profile.battery, self._fade
-        if battery is None:
-            return math.inf, NONE
-        held_j = self._stored_j / fade
-        load_w = sum(self._powers())
-        if not self.charging:
-            if not self.on:
-                return math.inf, NONE
-            return battery.empty_s(held_j, load_w, self._factor) * fade, EMPTY
-        if load_w >= battery.charge_w:
-            if load_w == battery.charge_w:
-                return math.inf, NONE
-            return battery.empty_s(held_j, load_w - battery.charge_w, self._factor) * fade, EMPTY
-        limit_w = battery.spare_w(load_w)
-        if not self.on and not (self._held_off or self._hot):
-            return battery.charge_s(held_j, self._start_j(battery), limit_w, self._factor) * fade, POWER_ON
-        full_j = battery.full_j(limit_w, self._factor)
-        if held_j < full_j:
-            return battery.charge_s(held_j, full_j, limit_w, self._factor) * fade, FULL
-        return math.inf, NONE
-
-    def _refresh_wait_s(self) -> float:
-        """Time until the heat of the battery's resistance is to be worked out anew."""
-        battery, fade = self.profile.battery, self._fade
-        if battery is None or self.profile.heat is None:
-            return math.inf
-        held_j = self._stored_j / fade
-        load_w = sum(self._powers())
-        if self.charging:
-            if load_w < battery.charge_w:
-                limit_w = battery.spare_w(load_w)
-                target_j = battery.constant_voltage_j(limit_w, self._factor)
-                wait_s = battery.charge_s(held_j, target_j, limit_w, self._factor) * fade
-                return wait_s if wait_s > 0.0 else math.inf
-            load_w -= battery.charge_w
-        drain_w = battery.drain_w(held_j, load_w, self._factor)
-        return REFRESH_SHARE * battery.energy_j / drain_w if drain_w - load_w >= REFRESH_W else math.inf
-
-    def _bounds_c(self) -> tuple[float, float]:
-        """Case temperatures at which something changes: above and below the present one."""
-        profile, severity, level = self.profile, self._severity, self._level
-        upper, lower = math.inf, -math.inf
-        if profile.battery is not None and profile.battery.resistance_b_k:
-            upper, lower = self._ohm_c + BAND_K, self._ohm_c - BAND_K
-        if severity < len(profile.enter_c):
-            upper = min(upper, profile.enter_c[severity])
-        if severity:
-            lower = max(lower, profile.leave_c[severity - 1])
-        if level < len(profile.governor_enter_c):
-            upper = min(upper, profile.governor_enter_c[level])
-        if level:
-            lower = max(lower, profile.governor_leave_c[level - 1])
-        return lower, upper
-
-    def _heat_wait_s(self, horizon_s: float) -> tuple[float, int]:
-        """Time until the case temperature leaves the present band; inf if not within `horizon_s`."""
-        heat, case_c = self.profile.heat, self._case_c
-        if heat is None:
-            return math.inf, NONE
-        lower, upper = self._bounds_c()
-        if case_c >= upper:
-            return 0.0, HOTTER
-        if case_c <= lower:
-            return 0.0, COOLER
-        idle_w, screen_w, processor_w = self._powers()
-        case_w = self._case_w(idle_w + screen_w, processor_w)
-        state = self._soc_c, case_c, processor_w, case_w, self.ambient_c
-        falls, rises = heat.leaves(*state, lower, upper)
-        wait, kind = math.inf, NONE
-        if rises:
-            wait = heat.crossing_s(*state, upper, horizon_s)
-            kind = HOTTER if wait < math.inf else NONE
-        if falls:
-            cool = heat.crossing_s(*state, lower, min(horizon_s, wait))
-            if cool < wait:
-                wait, kind = cool, COOLER
-        return wait, kind
-
-    def _limit_w(self, battery: Battery) -> float:
-        """Power at the terminals that the load leaves a charger, W; below 0 where it leaves none."""
-        return battery.spare_w(sum(self._powers()))
-
-    def _start_j(self, battery: Battery) -> float:
-        """Energy with which it comes on, of a battery with its full capacity, J.
-
-        That is `POWER_ON_LEVEL` above what it needs to feed what a weak charger leaves of its full load, so that it
-        does not go off again at once.
-        """
-        profile = self.profile
-        load_w = profile.idle_w + (profile.screen_w if self._screen else 0.0) + self._limit[1]
-        if not self.charging or load_w <= battery.charge_w:
-            return battery.energy_at(POWER_ON_LEVEL)
-        least_j = battery.least_j(load_w - battery.charge_w, self._factor)
-        return battery.energy_at(min(battery.level_at(least_j) + POWER_ON_LEVEL, 1.0))
-
-    def _can_start(self) -> bool:
-        """Whether there is charge enough to come on."""
-        battery = self.profile.battery
-        return battery is None or self._stored_j >= self._start_j(battery) * self._fade

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.devices import ageing
-from core.devices.body import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Body
 from core.devices.classes import DeviceProfile
 from core.devices.effects import (
     BatteryEmpty,
@@ -32,6 +31,7 @@ from core.devices.effects import (
     PoweredOn,
     ThrottleChanged,
 )
+from core.devices.foresight import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Foresight
 from core.devices.work import Work
 
 #: What `to_row` writes, in order, before the flags.
@@ -90,7 +90,7 @@ def _ladder(step: int, celsius: float, enter_c: Sequence[float], leave_c: Sequen
     return step
 
 
-class Device(Body):
+class Device(Foresight):
     """One device of a class. `speed` is its speed over that of the class.
 
     A world counts bytes with `moved`, or does what that does itself, and calls `settle` when it says so. After every
