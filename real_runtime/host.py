@@ -135,6 +135,7 @@ class HostMachine:
                     flops=work.flops * work.steps,
                     steps=work.steps,
                     joules=math.nan,
+                    purpose=work.purpose,
                     outcome=outcome,
                 )
             )

@@ -46,7 +46,7 @@ def test_a_run_on_the_host_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         name = "sum"
 
         def work(self, *arguments: Any) -> Work:
-            return Work(flops=10.0, bytes=0.0, steps=2)
+            return Work(flops=10.0, bytes=0.0, steps=2, purpose="inference")
 
     monkeypatch.setattr(Processor, "_run", lambda self, function, arguments: sum(arguments))
     seen: list[object] = []
@@ -59,8 +59,8 @@ def test_a_run_on_the_host_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     placement = Placement("main", Main, profile("phone_mid"), link("wifi_home"))
     records = run_real(Deployment(placements=(placement,), main="main", messages=(), device_mode="host"))
     assert seen == [3, ("host", "wifi", True)]
-    assert [(job.function, job.flops, job.steps, job.outcome) for job in rows(records, JobRow)] == [
-        ("sum", 20.0, 2, "done")
+    assert [(job.function, job.flops, job.steps, job.purpose, job.outcome) for job in rows(records, JobRow)] == [
+        ("sum", 20.0, 2, "inference", "done")
     ]
     assert [row.event for row in rows(records, DeviceRow)] == ["start", "job_start", "job_end", "end"]
     assert rows(records, EnergyRow) == []
