@@ -240,6 +240,10 @@ def ending(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
     except (ActorFailed, Deadlock, NumericsFailed, CheckpointError) as error:
         end("failed", str(error))
         raise RunFailed(str(error)) from error
+    except MemoryError as error:
+        reason = f"the memory does not suffice: {error}" if str(error) else "the memory does not suffice"
+        end("failed", reason)
+        raise RunFailed(reason) from error
     except LaunchError as error:
         end("failed", str(error))
         raise (CannotBegin if error.code == 2 else RunFailed)(str(error)) from error

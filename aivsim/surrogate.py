@@ -79,12 +79,16 @@ def points_of(directory: Path) -> Points:
     figures = {name: values for name, values in figures.items() if np.isfinite(values).any()}
     if not results.size or "loss" not in figures or len(figures) != 2:
         raise InputWrong(f"{directory}: has no evaluations of trained models to fit a curve to")
+    if not (results > 0.0).any():
+        raise InputWrong(
+            f"{directory}: no update of its {len(results)} aggregated rounds was used, so nothing was learned"
+        )
     fine = np.logical_and.reduce([np.isfinite(values) for values in figures.values()])
     return Points(
         run=FittedRun(
             name=manifest.name,
             seed=manifest.seed,
-            cohort=float(results.mean()) or 1.0,
+            cohort=float(results.mean()),
             rounds=len(results),
             points=int(fine.sum()),
             model_sha256=manifest.model_sha256 or "",

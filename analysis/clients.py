@@ -69,7 +69,10 @@ def spread(number: int, values: Floats, *, low_is_good: bool = False) -> Spread:
 
 
 class ClientScores:
-    """Accuracies (of a regression: errors) of clients by model and round; those never computed are left out."""
+    """Accuracies (of a regression: errors) of clients by model and round; those never computed are left out.
+
+    A surrogate has one curve for all clients, which says nothing of how they differ: none of its scores is here.
+    """
 
     def __init__(self, study: Study) -> None:
         rows = study.run.columns("client_evaluations")
@@ -79,7 +82,7 @@ class ClientScores:
         self.by_round: dict[str, dict[int, dict[str, float]]] = {}
         #: Held-out examples of each client.
         self.examples: dict[str, int] = {}
-        known = np.isfinite(scores) & (scores >= 0.0) & np.isin(rows["model"].astype(str), MODELS)
+        known = (not study.origin) & np.isfinite(scores) & (scores >= 0.0) & np.isin(rows["model"].astype(str), MODELS)
         order = np.flatnonzero(known)
         for i in order[np.argsort(rows["round"][order], kind="stable")].tolist():
             client = str(rows["client"][i])

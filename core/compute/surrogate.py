@@ -86,6 +86,11 @@ class Surrogate(Timing):
         progress = _furthest(models)
         return Mark(None if progress is None else progress + self.curves.step(items), 0, False)
 
+    def resolved(self, payload: Payload) -> ArrayDict:
+        """What a record shows of a payload: an evaluation's figures, and nothing of all else."""
+        is_known = type(payload) is Reckoned and self._is_evaluation(payload)
+        return self.value(payload) if is_known else super().resolved(payload)
+
     def value(self, payload: Payload, *, ahead: bool = False) -> ArrayDict:
         """A look: at an evaluation's figures by the curves, or at nothing."""
         if type(payload) is Reckoned and self._is_evaluation(payload):

@@ -216,9 +216,10 @@ class RunWriter:
         return pa.Table.from_arrays([times, actors, *own], schema=kinds)
 
     def _scalar(self, payload: Payload, column: Column) -> Any:
-        """The array of a payload that is named like the column, or null if it is not computed."""
+        """The array of a payload that is named like the column, or null if it is not computed or not known."""
         arrays = self._arrays(payload)
-        return None if arrays is None else column.kind(arrays[column.name].item())
+        found = None if arrays is None else arrays.get(column.name)
+        return None if found is None else column.kind(found.item())
 
     # Parts.
 

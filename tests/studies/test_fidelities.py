@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +18,8 @@ from aivsim.cli import cli
 from aivsim.errors import CannotBegin
 from aivsim.places import scenario_directories
 from aivsim.surrogate import DEFAULT_GAMMA, Points, fit, residual
+from analysis.clients import ClientScores
+from analysis.study import Study
 from analysis.summary import summary
 from analysis.tables import Run
 from core.records import TABLES, RecordsError
@@ -92,6 +95,11 @@ def test_times_energy_and_traffic_are_equal_in_all_fidelities(tmp_path: Path) ->
     assert np.isfinite(trained.evaluations()["accuracy"]).all()
     assert np.isfinite(others[1].evaluations()["loss"]).all()
     assert others[1].manifest.model_sha256 is None
+    assert trained.table("rounds")["used"].null_count == 0
+    for other in others:
+        for column in ("used", "not_finite"):
+            kept = other.table("rounds").filter(pc.equal(other.table("rounds")["outcome"], "aggregated"))
+            assert kept[column].null_count == len(kept) > 0, "nobody knows what a sum would have taken"
 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
@@ -130,6 +138,8 @@ def test_clients_figures_of_the_global_model_follow_the_curve_and_of_their_own_a
             assert row["accuracy"] == pytest.approx(curves.figure("accuracy", row["round"]), rel=1e-6)
         else:
             assert row["accuracy"] is None or np.isnan(row["accuracy"])
+    assert ClientScores(Study(run)).models == [], "one curve for all does not tell how clients differ"
+    assert "Jain" not in "".join(summary(tmp_path / "run"))
 
 
 # Fitting.
@@ -180,6 +190,15 @@ def test_one_cohort_size_does_not_tell_gamma() -> None:
     )
     with pytest.raises(ValueError, match="3 evaluations are too few"):
         fit([few])
+
+
+def test_a_run_that_learned_nothing_gives_no_curve(tmp_path: Path) -> None:
+    settings = settings_for(5, 4, "training.learning_rate=1e5", "training.eval_every=1")
+    aivsim.run("quickstart", settings=settings, out=tmp_path / "run", report=False)
+    result = CliRunner().invoke(cli, ["surrogate", str(tmp_path / "run"), "--out", str(tmp_path / "curves.json")])
+    assert result.exit_code == 2
+    assert "no update of its 4 aggregated rounds was used" in result.output
+    assert not (tmp_path / "curves.json").exists()
 
 
 def test_residual_on_seeds_and_cohorts_that_were_not_fitted_on(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import aivsim
+from aivsim.errors import RunFailed
 from analysis.report import write_report
 from analysis.summary import summary
+from analysis.tables import Run
 from core.scenario.names import ALGORITHMS
+from sim.world import World
 
 SHORT = ("training.rounds=1", "training.eval_clients_every=1")
 
@@ -63,3 +66,13 @@ def test_a_run_that_learned_nothing_says_so(tmp_path: Path) -> None:
     )
     assert fine.rounds()["used"].tolist() == [2, 2]
     assert "nothing was learned" not in summary(fine.directory)[0]
+
+
+def test_want_of_memory_outside_of_numerics_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(world: World) -> None:
+        raise MemoryError("Unable to allocate 6.71 GiB for an array")
+
+    monkeypatch.setattr(World, "run", run)
+    with pytest.raises(RunFailed, match=r"the memory does not suffice: Unable to allocate 6\.71 GiB"):
+        aivsim.run("quickstart", out=tmp_path / "run", report=False)
+    assert Run(tmp_path / "run").manifest.outcome == "failed"
