@@ -19,6 +19,7 @@ from core.devices import (
     JobDone,
     JobLost,
     Overheated,
+    Seat,
     Work,
 )
 from core.devices.rows import EVENTS, device_row, job_row
@@ -71,6 +72,7 @@ class Machine:
             up_bytes_per_s=link.goodput_bytes_per_s("up"),
             down_bytes_per_s=link.goodput_bytes_per_s("down"),
             battery_loss=placement.battery_loss,
+            seat=self.seat(),
         )
         self.parcel_bytes = self._device.radio_parcel_bytes
         #: The radio's tail and its end, and the time until which it may go on unsettled; see `Device.moved`.
@@ -81,6 +83,10 @@ class Machine:
         self.armed_s = inf
         #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
         self.jobs: dict[int, tuple[Task | None, str]] = {}
+
+    def seat(self) -> Seat | None:
+        """Its place on a host that others share; None on cores of its own."""
+        return None
 
     @property
     def device(self) -> Device:

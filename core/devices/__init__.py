@@ -19,6 +19,7 @@ from core.devices.catalogue import (
     regions,
 )
 from core.devices.classes import DeviceProfile, ThrottleLevel
+from core.devices.cores import Claim, Cores, Host, Owner, Seat
 from core.devices.device import ROW_LENGTH, Device, DeviceOff
 from core.devices.effects import (
     BatteryEmpty,
@@ -43,22 +44,27 @@ __all__ = [
     "Battery",
     "BatteryEmpty",
     "BatteryFull",
+    "Claim",
     "Cluster",
+    "Cores",
     "Device",
     "DeviceOff",
     "DeviceProfile",
     "Effect",
     "Governor",
     "Heat",
+    "Host",
     "JobDone",
     "JobLost",
     "OperatingPoint",
     "Overheated",
+    "Owner",
     "Parameter",
     "PoweredOn",
     "Purpose",
     "Radio",
     "Reading",
+    "Seat",
     "ThrottleChanged",
     "ThrottleLevel",
     "UnknownName",
