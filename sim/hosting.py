@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from core.actor import Message
-from core.devices import Claim, Cores, Host, Owner, Seat
+from core.devices import Claim, Cores, DeviceProfile, Host, HostedDevice
 from core.wire import frame_size
 from sim.engine import ActorEnvironment
 from sim.node import GONE, OFF, Node
@@ -34,10 +34,6 @@ class SharedHost:
         self.cores = Cores(host, env._now)
         self.generation = 0
         self._armed_s = inf
-
-    def seat(self, owner: Owner) -> Seat:
-        """A place for a device."""
-        return Seat(self.cores, owner)
 
     def arm(self) -> None:
         """See to it that what is served next is told so; to be called after claims have come or gone."""
@@ -138,8 +134,8 @@ class HostedNode(Node):
         self._desk = Desk(self)
         super().__init__(world, placement, dormant, index)
 
-    def seat(self) -> Seat | None:
-        return self.host.seat(self)
+    def make_device(self, profile: DeviceProfile, **settings: Any) -> HostedDevice:
+        return HostedDevice(profile, self.host.cores, self, **settings)
 
     def arm(self) -> None:
         super().arm()
@@ -147,12 +143,15 @@ class HostedNode(Node):
 
     def served(self) -> None:
         """The cores have done the device's job."""
+        assert isinstance(self.device, HostedDevice)
         self.apply(self.device.serve(self.env._now))
 
     def took_core(self, seconds: float) -> None:
         """A message has been handled."""
+        device = self.device
         if seconds > 0.0:
-            self.device.take_core(self.env._now, seconds)
+            assert isinstance(device, HostedDevice)
+            device.take_core(self.env._now, seconds)
             self.take_counts()
             self.arm()
 

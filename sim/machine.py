@@ -7,7 +7,7 @@ of them is full.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.actor import DeviceFailed
 from core.deployment import Placement
@@ -15,11 +15,11 @@ from core.devices import (
     BatteryEmpty,
     Device,
     DeviceOff,
+    DeviceProfile,
     Effect,
     JobDone,
     JobLost,
     Overheated,
-    Seat,
     Work,
 )
 from core.devices.rows import EVENTS, device_row, job_row
@@ -60,7 +60,7 @@ class Machine:
         #: Bytes since the device last counted its energy; it gets to know them through `device`.
         self.sent_bytes = 0
         self.received_bytes = 0
-        self._device = Device(
+        self._device = self.make_device(
             placement.profile,
             # One with a user has lived since the beginning, met or not.
             now=world.env._now if placement.course is None else 0.0,
@@ -72,7 +72,6 @@ class Machine:
             up_bytes_per_s=link.goodput_bytes_per_s("up"),
             down_bytes_per_s=link.goodput_bytes_per_s("down"),
             battery_loss=placement.battery_loss,
-            seat=self.seat(),
         )
         self.parcel_bytes = self._device.radio_parcel_bytes
         #: The radio's tail and its end, and the time until which it may go on unsettled; see `Device.moved`.
@@ -84,9 +83,9 @@ class Machine:
         #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
         self.jobs: dict[int, tuple[Task | None, str]] = {}
 
-    def seat(self) -> Seat | None:
-        """Its place on a host that others share; None on cores of its own."""
-        return None
+    def make_device(self, profile: DeviceProfile, **settings: Any) -> Device:
+        """Its device."""
+        return Device(profile, **settings)
 
     @property
     def device(self) -> Device:

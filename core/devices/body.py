@@ -15,7 +15,6 @@ import sys
 
 from core.devices import ageing
 from core.devices.classes import DeviceProfile
-from core.devices.cores import Seat
 from core.devices.radio import Radio
 
 
@@ -27,7 +26,6 @@ class Body:
         "_battery_j",
         "_busy",
         "_case_c",
-        "_core_s",
         "_factor",
         "_fade",
         "_held_off",
@@ -45,7 +43,6 @@ class Body:
         "_receive_j_per_byte",
         "_screen",
         "_screen_j",
-        "_seat",
         "_send_j",
         "_send_j_per_byte",
         "_severity",
@@ -80,16 +77,10 @@ class Body:
         speed: float,
         rates_bytes_per_s: tuple[float, float],
         battery_loss: float,
-        seat: Seat | None,
     ) -> None:
         if not speed > 0.0:
             raise ValueError(f"speed is {speed!r}; more than 0 is needed")
-        if seat is not None and profile.off_host is not None:
-            raise ValueError(f"a device of class {profile.name!r} {profile.off_host}, and cannot share a host")
         self.profile = profile
-        #: Where it runs with others; None: on cores of its own. And the cores' virtual time that is accounted for.
-        self._seat = seat
-        self._core_s = 0.0
         self._use_radio(link_kind, rates_bytes_per_s)
         #: Whether on external power; always true without a battery.
         self.charging = charging

@@ -132,17 +132,3 @@ class Cores:
     def _settle(self, now: float) -> None:
         self._virtual_s = self.virtual_s(now)
         self._changed_s = now
-
-
-class Seat:
-    """A device's place on a host; its owner is told when a job has been served."""
-
-    __slots__ = ("cores", "owner")
-
-    def __init__(self, cores: Cores, owner: Owner) -> None:
-        self.cores = cores
-        self.owner = owner
-
-    def begin(self, now: float, seconds: float) -> Claim:
-        """Claim a core for a job."""
-        return self.cores.begin(now, seconds, self.owner)

@@ -21,7 +21,6 @@ from typing import Final
 
 from core.devices import ageing
 from core.devices.classes import DeviceProfile
-from core.devices.cores import Claim, Seat
 from core.devices.effects import (
     BatteryEmpty,
     BatteryFull,
@@ -67,10 +66,10 @@ class DeviceOff(RuntimeError):
     """The device cannot take a job: it is off."""
 
 
-class _Job:
+class Job:
     """The running job. `left_s` is counted at full speed from `since_s` on, which is when the speed last changed."""
 
-    __slots__ = ("claim", "core_s", "joules", "left_s", "number", "since_s", "spent_s", "started_s", "work")
+    __slots__ = ("joules", "left_s", "number", "since_s", "spent_s", "started_s", "work")
 
     def __init__(self, number: int, work: Work, now: float, seconds: float) -> None:
         self.number = number
@@ -80,9 +79,13 @@ class _Job:
         self.left_s = seconds
         self.spent_s = 0.0
         self.joules = 0.0
-        #: On a host: its claim to a core, and the virtual time of the cores up to which its energy is booked.
-        self.claim: Claim | None = None
-        self.core_s = 0.0
+
+    def run(self, now: float, busy_s: float, pace: float, power_w: float) -> None:
+        """Book what has been done until `now`: for `busy_s` of the time, at this pace and power."""
+        self.left_s = max(self.left_s - busy_s * pace, 0.0)
+        self.spent_s += now - self.since_s
+        self.joules += power_w * busy_s
+        self.since_s = now
 
 
 def _ladder(step: int, celsius: float, enter_c: Sequence[float], leave_c: Sequence[float]) -> int:
@@ -100,10 +103,6 @@ class Device(Foresight):
     A world counts bytes with `moved`, or does what that does itself, and calls `settle` when it says so. After every
     other call it asks `next_timer` again and arranges for `on_timer`. `up_bytes_per_s` and `down_bytes_per_s` are the
     rates of its access link, `battery_loss` is the share of its battery's capacity that is gone at the start.
-
-    With a `seat` its jobs share the cores of a host with others: they have no timers of their own, the host's driver
-    tells the seat's owner when one has been served, who calls `serve`. A job that waits for its core draws nothing
-    meanwhile. Such a device is on mains and without a model of heat, as all that it draws depends on the others.
     """
 
     __slots__ = ("_effects", "_job", "_queue", "_timer_kind", "_timer_s")
@@ -121,11 +120,10 @@ class Device(Foresight):
         up_bytes_per_s: float = math.inf,
         down_bytes_per_s: float = math.inf,
         battery_loss: float = 0.0,
-        seat: Seat | None = None,
     ) -> None:
         rates = up_bytes_per_s, down_bytes_per_s
-        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed, rates, battery_loss, seat)
-        self._job: _Job | None = None
+        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed, rates, battery_loss)
+        self._job: Job | None = None
         self._queue: list[tuple[int, Work, float]] | None = None
         self._effects: list[Effect] | None = None
         #: The next timer, once worked out: its kind is None as long as it is not.
@@ -155,9 +153,7 @@ class Device(Foresight):
 
     def submit(self, now: float, job: int, work: Work) -> None:
         """Queue a job; jobs run one at a time, in order. Raises `DeviceOff`, and `ValueError` for work of no time."""
-        seconds = self.profile.seconds(work, self.speed)
-        if self._seat is not None:
-            seconds += self._seat.cores.host.job_s
+        seconds = self._seconds(work)
         self._advance(now)
         if not self.on:
             raise DeviceOff(f"a device of class {self.profile.name!r} is off and cannot take job {job}")
@@ -167,6 +163,10 @@ class Device(Foresight):
             self._queue = [(job, work, seconds)]
         else:
             self._queue.append((job, work, seconds))
+
+    def _seconds(self, work: Work) -> float:
+        """Time that a job takes at full speed."""
+        return self.profile.seconds(work, self.speed)
 
     def cancel(self, now: float, job: int) -> list[Effect]:
         """Give a job up, running or not; a job that is not there any more is none to give up."""
@@ -181,23 +181,6 @@ class Device(Foresight):
                     self._emit(JobLost(number, None, 0.0, 0.0, work, "cancelled"))
                     break
         return self._take()
-
-    def serve(self, now: float) -> list[Effect]:
-        """The host's cores have done the running job."""
-        self._advance(now)
-        job = self._job
-        if job is not None:
-            self._run_to_now(job)
-            self._emit(JobDone(job.number, job.started_s, job.spent_s, job.joules, job.work))
-            self._start_next()
-        return self._take()
-
-    def take_core(self, now: float, seconds: float) -> None:
-        """Draw the power of so many seconds of a host's core that were no job, such as a message's."""
-        self._advance(now)
-        joules = self.profile.dynamic_w * seconds
-        self._processor_j += joules
-        self._mains_j += joules
 
     def set_charging(self, now: float, charging: bool) -> None:
         """Plug the charger in or pull it out. Raises `ValueError` without a battery."""
@@ -227,12 +210,9 @@ class Device(Foresight):
         What keeps it from its work keeps the processor busy: a job draws the same power, for longer.
         """
         self._advance(now)
-        job = self._job
-        if job is not None:
-            self._run_to_now(job)
+        if self._job is not None:
+            self._run_to_now(self._job)
         self.slowdown = share
-        if job is not None and self._seat is not None:
-            self._claim(job)
         self._timer_kind = None
 
     def crash(self, now: float) -> list[Effect]:
@@ -321,7 +301,7 @@ class Device(Foresight):
     def _first_timer(self) -> tuple[float, int]:
         first, kind = math.inf, NONE
         job = self._job
-        if job is not None and job.claim is None:
+        if job is not None:
             first, kind = job.since_s + job.left_s / self._pace(), JOB
         now = self._at_s
         wait, event = self._battery_wait_s()
@@ -396,32 +376,14 @@ class Device(Foresight):
         if not (self.on or self._held_off or self._hot) and self._can_start():
             self._turn_on()
 
-    def _run_to_now(self, job: _Job) -> None:
+    def _run_to_now(self, job: Job) -> None:
         """Book the running job's progress at the present speed."""
-        seconds = core_s = self._at_s - job.since_s
-        if self._seat is not None:
-            virtual_s = self._seat.cores.virtual_s(self._at_s)
-            core_s, job.core_s = virtual_s - job.core_s, virtual_s
-        job.left_s = max(job.left_s - core_s * self._pace(), 0.0)
-        job.spent_s += seconds
-        job.joules += self._limit[1] * core_s
-        job.since_s = self._at_s
+        job.run(self._at_s, self._at_s - job.since_s, self._pace(), self._limit[1])
 
     def _start(self, number: int, work: Work, seconds: float) -> None:
-        self._job = _Job(number, work, self._at_s, seconds)
-        if self._seat is not None:
-            self._claim(self._job)
+        self._job = Job(number, work, self._at_s, seconds)
         self._busy = True
         self._timer_kind = None
-
-    def _claim(self, job: _Job) -> None:
-        """Ask the host for what a job has left, at the present pace, in place of what it has asked for."""
-        seat = self._seat
-        if seat is not None:
-            if job.claim is not None:
-                seat.cores.withdraw(self._at_s, job.claim)
-            job.claim = seat.begin(self._at_s, job.left_s / self._pace())
-            self._core_s = job.core_s = seat.cores.virtual_s(self._at_s)
 
     def _start_next(self) -> None:
         self._job = None
@@ -435,8 +397,6 @@ class Device(Foresight):
         if job is not None:
             self._run_to_now(job)
             self._emit(JobLost(job.number, job.started_s, job.spent_s, job.joules, job.work, reason))
-            if self._seat is not None and job.claim is not None:
-                self._seat.cores.withdraw(self._at_s, job.claim)
             self._job = None
             self._busy = False
 

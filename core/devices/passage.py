@@ -85,11 +85,6 @@ class Passage(Body):
         if seconds == 0.0 and not (self.sent_bytes or self.received_bytes):
             return False
         idle_w, screen_w, processor_w = self._powers()
-        if self._seat is not None and self._busy and seconds > 0.0:
-            # The mean power: the job has had a core for this share of the time.
-            core_s = self._seat.cores.virtual_s(now)
-            processor_w *= (core_s - self._core_s) / seconds
-            self._core_s = core_s
         other_w = idle_w + screen_w
         radio_j = self._radio_j(now)
         if self.profile.heat is not None:
