@@ -215,20 +215,12 @@ def compare(first: Path, second: Path, out: Path | None) -> None:
 @cli.command()
 @click.argument("scenario", default="quickstart")
 @click.option("--out", type=_DIRECTORY, metavar="FILE", help="Write the profile to a file too.")
-@click.option(
-    "--at-once",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="How many train at the same time, if one machine stands for several devices.",
-)
 @_settings
-def profile(scenario: str, out: Path | None, at_once: int, seed: int | None, settings: tuple[str, ...]) -> None:
-    """Measure this machine, with the training of SCENARIO, as a class of devices."""
+def profile(scenario: str, out: Path | None, seed: int | None, settings: tuple[str, ...]) -> None:
+    """Measure this machine, with the training of SCENARIO, as a class of devices and as the host of many."""
     from aivsim.validate import profile_command
 
-    profile_command(scenario, out, at_once=at_once, seed=seed, settings=settings)
+    profile_command(scenario, out, seed=seed, settings=settings)
 
 
 @cli.command()

@@ -37,6 +37,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "relay": {"region": "europe", "rate": "10 Mbit/s", "success": "70 %"},
     "places": {"madrid": {"latitude": 40.4, "longitude": -3.7}},
     "profiles": {"my_phone": {"base": "phone_mid", "battery": "15 Wh"}},
+    "hosts": {"my_server": {"cores": 8, "job": "1 ms", "message": "100 us", "megabyte": "2 ms"}},
     "faults": [{"kind": "link_down", "target": "home-0", "at": "30 s", "duration": "20 s"}],
     "random_faults": [{"kind": "crash", "targets": "away", "rate_per_hour": 2, "mean_duration": "1 min"}],
     "feature_skew": {"kind": "noise", "strength": 0.1},

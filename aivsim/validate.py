@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import dataclasses
 import os
 import re
 import statistics
@@ -87,13 +87,13 @@ def _whole(option: str, values: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def profile_command(name: str, out: Path | None, *, at_once: int, seed: int | None, settings: Sequence[str]) -> None:
+def profile_command(name: str, out: Path | None, *, seed: int | None, settings: Sequence[str]) -> None:
     """Measure this machine and print or write its profile. Raises `InputWrong` and `Failed`."""
     from aivsim import profile
     from aivsim.scenarios import loaded
     from core.records import RecordsError
 
-    machine = _measured(loaded(name, settings, seed), at_once)
+    machine = _measured(loaded(name, settings, seed))
     click.echo(profile.text(machine), nl=False)
     if out is not None:
         try:
@@ -103,12 +103,12 @@ def profile_command(name: str, out: Path | None, *, at_once: int, seed: int | No
         click.echo(f"\n{out}", err=True)
 
 
-def _measured(scenario: Scenario, at_once: int) -> MachineProfile:
+def _measured(scenario: Scenario) -> MachineProfile:
     from aivsim import profile
     from real_runtime.failures import LaunchError
 
     try:
-        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True), at_once=at_once)
+        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True))
     except (ValueError, OSError) as error:
         raise InputWrong(str(error)) from None
     except LaunchError as error:
@@ -200,17 +200,15 @@ def _claim(out: Path) -> None:
 
 
 def _as_this_machine(scenario: Scenario, out: Path) -> Scenario:
-    """The scenario with devices as fast as this machine, which is measured."""
+    """The scenario with this machine, which is measured, as every device and as their host."""
     from aivsim import profile
 
-    # All clients of a round compute on this one machine.
-    asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
-    profile.save(out / "profile.yaml", _measured(scenario, asked))
+    profile.save(out / "profile.yaml", _measured(scenario))
     return _on_profile(scenario, out / "profile.yaml")
 
 
 def _on_profile(scenario: Scenario, profile_file: Path) -> Scenario:
-    """The scenario with devices as fast as a file says."""
+    """The scenario with a file's machine as every device and as their host."""
     from aivsim import profile
 
     try:
@@ -230,8 +228,11 @@ def _in_both_worlds(
     from core.scenario import Scenario, dumps
 
     data = scenario.resolved()
-    data["real"] |= {"emulate_links": True, "time_scale": 1.0, "devices": "emulated", "congestion": congestion}
+    data["real"] |= {"emulate_links": True, "time_scale": 1.0, "congestion": congestion}
     if transport is not None:
+        for host in scenario.hosts.values():
+            # What both ends of a message take of the host has been fitted as a part of it.
+            transport = dataclasses.replace(transport, extra_s=max(transport.extra_s - 2.0 * host.message, 0.0))
         data["network"] |= fitting.network_keys(transport)
         notes.append("The scenario was simulated with the constants that were fitted to transfers.")
     here = Scenario.model_validate(data)

@@ -265,7 +265,7 @@ class Study:
         """Joules by what they were for, of some actors or of all: they are those of `drawn_j`.
 
         Training and inference are those of jobs that have ended; one that still ran at the end is `unfinished`.
-        Protocol is what the radios took, idle all else.
+        Protocol is what the radios took, and messages of the processor on a shared host; idle all else.
         """
         drawn = self.drawn_j(names)
         rows = self.run.columns("jobs")
@@ -275,10 +275,16 @@ class Study:
             for purpose in ("training", "inference")
         }
         computed = drawn["processor"] + drawn["accelerator"]
-        rest_j = computed - sum(found.values())
+        messages_j = sum(
+            components.get("messages", 0.0)
+            for actor, components in self.energy_j.items()
+            if names is None or actor in names
+        )
+        rest_j = computed - sum(found.values()) - messages_j
         found["unfinished"] = rest_j if rest_j > 1e-9 * computed else 0.0  # the rest is rounding
-        found["protocol"] = sum(drawn[draw] for draw in RADIO_DRAWS)
-        found["idle"] = sum(drawn.values()) - computed - found["protocol"]
+        radio_j = sum(drawn[draw] for draw in RADIO_DRAWS)
+        found["protocol"] = radio_j + messages_j
+        found["idle"] = sum(drawn.values()) - computed - radio_j
         return found
 
     def total_j(self, names: list[str] | None = None) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from core.actor import Actor, Message
 from core.availability import Course, Process
-from core.devices import DeviceProfile
+from core.devices import DeviceProfile, Host
 from core.links import Link
 from core.network import Network
 from core.records.curves import LearningCurves
@@ -41,6 +41,8 @@ class Placement:
     battery_loss: float = 0.0
     #: What its user does, from the study's beginning on, `charging` included; None: the device is left as it is here.
     course: Callable[[], Course] | None = None
+    #: Name of the host whose cores it shares (simulator); None: it has its own.
+    host: str | None = None
 
     def radio_of(self, link: Link) -> str:
         """Which of the profile's radios a link uses: its own, or that of its kind."""
@@ -211,13 +213,16 @@ class Partition(Fault):
 class Deployment:
     """A study as a world sees it. The run ends when the actor `main` has.
 
-    Raises `ValueError` for a fault of an actor or of a type of message that there is not.
+    Raises `ValueError` for a fault of an actor or of a type of message that there is not, for a device on a host that
+    there is not, and one that cannot share a host.
     """
 
     placements: tuple[Placement, ...]
     main: str
     messages: tuple[type[Message], ...]
     populations: tuple[Population, ...] = ()
+    #: Machines that devices share.
+    hosts: tuple[Host, ...] = ()
     #: Live actors of populations, some kilobytes each, beyond which idle ones are put to rest (simulator); no result
     #: depends on it.
     max_live: int = 4096
@@ -258,6 +263,14 @@ class Deployment:
                     raise ValueError(f"a fault of kind {fault.kind} is for {name!r}, and there is no such actor")
             if isinstance(fault, MessageFault) and not kinds.issuperset(fault.messages):
                 raise ValueError(f"messages are {fault.kind} of types {fault.messages}; there are {sorted(kinds)}")
+
+        hosts = {host.name for host in self.hosts}
+        for placement in self.placements:
+            if placement.host is not None:
+                if placement.host not in hosts:
+                    raise ValueError(f"{placement.name} is on host {placement.host!r}; there are {sorted(hosts)}")
+                if placement.profile.off_host is not None:
+                    raise ValueError(f"{placement.name}: {placement.profile.name} {placement.profile.off_host}")
 
     def _has_member(self, name: str) -> bool:
         """Whether an actor belongs to a population."""

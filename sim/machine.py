@@ -7,7 +7,7 @@ of them is full.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.actor import DeviceFailed
 from core.deployment import Placement
@@ -15,6 +15,7 @@ from core.devices import (
     BatteryEmpty,
     Device,
     DeviceOff,
+    DeviceProfile,
     Effect,
     JobDone,
     JobLost,
@@ -59,7 +60,7 @@ class Machine:
         #: Bytes since the device last counted its energy; it gets to know them through `device`.
         self.sent_bytes = 0
         self.received_bytes = 0
-        self._device = Device(
+        self._device = self.make_device(
             placement.profile,
             # One with a user has lived since the beginning, met or not.
             now=world.env._now if placement.course is None else 0.0,
@@ -81,6 +82,10 @@ class Machine:
         self.armed_s = inf
         #: The device's jobs: who waits for it, if still somebody does, and the name of the function.
         self.jobs: dict[int, tuple[Task | None, str]] = {}
+
+    def make_device(self, profile: DeviceProfile, **settings: Any) -> Device:
+        """Its device."""
+        return Device(profile, **settings)
 
     @property
     def device(self) -> Device:

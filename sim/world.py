@@ -17,6 +17,7 @@ from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
 from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
+from sim.hosting import SharedHost, hosted
 from sim.network.paths import Paths
 from sim.network.routed import FaultyRoutedNode, FaultyStrictRoutedNode, RoutedNode, StrictRoutedNode
 from sim.node import GONE, LINK_DOWN, OFF, Node, StrictNode
@@ -102,7 +103,10 @@ class World:
         if self.paths is not None:
             self._plain_node = StrictRoutedNode if strict else RoutedNode
             self._faulty_node = FaultyStrictRoutedNode if strict else FaultyRoutedNode
+        if deployment.hosts:
+            self._hosted_node, self._hosted_faulty_node = hosted(self._plain_node), hosted(self._faulty_node)
         self._touched = touched(deployment)
+        self.hosts = {host.name: SharedHost(self.env, host) for host in deployment.hosts}
         self.attendance = Attendance(self)
         #: What the main actor has left as its `result`.
         self.result: Payload | None = None
@@ -200,7 +204,11 @@ class World:
 
     def make_node(self, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> Node:
         """The node of a placement; one that looks at its messages only where a fault may touch them."""
-        kind = self._faulty_node if placement.name in self._touched else self._plain_node
+        faulty = placement.name in self._touched
+        if placement.host is None:
+            kind = self._faulty_node if faulty else self._plain_node
+        else:
+            kind = self._hosted_faulty_node if faulty else self._hosted_node
         return kind(self, placement, dormant, index)
 
     def find(self, name: str) -> Node | None:

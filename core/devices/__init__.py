@@ -19,6 +19,7 @@ from core.devices.catalogue import (
     regions,
 )
 from core.devices.classes import DeviceProfile, ThrottleLevel
+from core.devices.cores import Claim, Cores, Host, Owner
 from core.devices.device import ROW_LENGTH, Device, DeviceOff
 from core.devices.effects import (
     BatteryEmpty,
@@ -32,6 +33,7 @@ from core.devices.effects import (
     ThrottleChanged,
 )
 from core.devices.heat import Heat
+from core.devices.hosted import HostedDevice
 from core.devices.processor import Accelerator, Cluster, Governor, OperatingPoint, operating_points
 from core.devices.radio import Radio
 from core.devices.work import PURPOSES, Purpose, Work
@@ -43,17 +45,22 @@ __all__ = [
     "Battery",
     "BatteryEmpty",
     "BatteryFull",
+    "Claim",
     "Cluster",
+    "Cores",
     "Device",
     "DeviceOff",
     "DeviceProfile",
     "Effect",
     "Governor",
     "Heat",
+    "Host",
+    "HostedDevice",
     "JobDone",
     "JobLost",
     "OperatingPoint",
     "Overheated",
+    "Owner",
     "Parameter",
     "PoweredOn",
     "Purpose",

@@ -183,6 +183,15 @@ class DeviceProfile:
         """Energy of the full battery, J; None on mains."""
         return None if self.battery is None else self.battery.energy_j
 
+    @property
+    def off_host(self) -> str | None:
+        """Why a device of this class cannot share a host: what makes its power and speed its own; None if it can."""
+        if self.battery is not None:
+            return "has a battery"
+        if self.heat is not None:
+            return "has a temperature, which its own processor makes"
+        return None if self.accelerator is None else "computes on an accelerator of its own"
+
     def parcel_bytes(self, byte_j: float) -> float:
         """Bytes that may wait until a device is settled, at this energy a byte of both directions together."""
         if byte_j == 0.0 or (self.battery is None and self.heat is None):

@@ -66,7 +66,7 @@ class DeviceOff(RuntimeError):
     """The device cannot take a job: it is off."""
 
 
-class _Job:
+class Job:
     """The running job. `left_s` is counted at full speed from `since_s` on, which is when the speed last changed."""
 
     __slots__ = ("joules", "left_s", "number", "since_s", "spent_s", "started_s", "work")
@@ -79,6 +79,13 @@ class _Job:
         self.left_s = seconds
         self.spent_s = 0.0
         self.joules = 0.0
+
+    def run(self, now: float, busy_s: float, pace: float, power_w: float) -> None:
+        """Book what has been done until `now`: for `busy_s` of the time, at this pace and power."""
+        self.left_s = max(self.left_s - busy_s * pace, 0.0)
+        self.spent_s += now - self.since_s
+        self.joules += power_w * busy_s
+        self.since_s = now
 
 
 def _ladder(step: int, celsius: float, enter_c: Sequence[float], leave_c: Sequence[float]) -> int:
@@ -116,7 +123,7 @@ class Device(Foresight):
     ) -> None:
         rates = up_bytes_per_s, down_bytes_per_s
         super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed, rates, battery_loss)
-        self._job: _Job | None = None
+        self._job: Job | None = None
         self._queue: list[tuple[int, Work, float]] | None = None
         self._effects: list[Effect] | None = None
         #: The next timer, once worked out: its kind is None as long as it is not.
@@ -146,7 +153,7 @@ class Device(Foresight):
 
     def submit(self, now: float, job: int, work: Work) -> None:
         """Queue a job; jobs run one at a time, in order. Raises `DeviceOff`, and `ValueError` for work of no time."""
-        seconds = self.profile.seconds(work, self.speed)
+        seconds = self._seconds(work)
         self._advance(now)
         if not self.on:
             raise DeviceOff(f"a device of class {self.profile.name!r} is off and cannot take job {job}")
@@ -156,6 +163,10 @@ class Device(Foresight):
             self._queue = [(job, work, seconds)]
         else:
             self._queue.append((job, work, seconds))
+
+    def _seconds(self, work: Work) -> float:
+        """Time that a job takes at full speed."""
+        return self.profile.seconds(work, self.speed)
 
     def cancel(self, now: float, job: int) -> list[Effect]:
         """Give a job up, running or not; a job that is not there any more is none to give up."""
@@ -365,16 +376,12 @@ class Device(Foresight):
         if not (self.on or self._held_off or self._hot) and self._can_start():
             self._turn_on()
 
-    def _run_to_now(self, job: _Job) -> None:
+    def _run_to_now(self, job: Job) -> None:
         """Book the running job's progress at the present speed."""
-        seconds = self._at_s - job.since_s
-        job.left_s = max(job.left_s - seconds * self._pace(), 0.0)
-        job.spent_s += seconds
-        job.joules += self._limit[1] * seconds
-        job.since_s = self._at_s
+        job.run(self._at_s, self._at_s - job.since_s, self._pace(), self._limit[1])
 
     def _start(self, number: int, work: Work, seconds: float) -> None:
-        self._job = _Job(number, work, self._at_s, seconds)
+        self._job = Job(number, work, self._at_s, seconds)
         self._busy = True
         self._timer_kind = None
 

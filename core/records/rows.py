@@ -233,7 +233,8 @@ class EnergyRow(Row, frozen=True, kw_only=True):
         Meta(
             description="idle, processor, accelerator, screen, radio_send, radio_receive, radio_tail (what drew it); "
             "battery, mains (where it came from); battery_loss (heat of the battery's resistance); "
-            "charger_loss, stored (what the charger lost and put into the battery)."
+            "charger_loss, stored (what the charger lost and put into the battery); messages (the processor's part for "
+            "them, on a shared host)."
         ),
     ]
     joules: Annotated[float, Meta(description="Energy, J.")]

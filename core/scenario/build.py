@@ -108,6 +108,13 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
     network = _model(scenario, data)
     algorithm = _algorithm(scenario, network)
     own = world == "real"
+    if own and scenario.hosts and scenario.real.devices != "host":
+        raise _wrong(
+            scenario,
+            ("real", "devices"),
+            "devices that share a host cannot be emulated: on sockets they share this machine",
+            "host, or a scenario without hosts",
+        )
 
     requirements = _requirements(scenario)
 
@@ -136,7 +143,8 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
         ) -> Callable[[], Actor]:
             return functools.partial(worker, client_of(index), attendance)
 
-        if not own and fleet.group.count > largest_group and plain and fleet.link.plain:
+        shared = fleet.group.host is not None
+        if not (own or shared) and fleet.group.count > largest_group and plain and fleet.link.plain:
             sizes = functools.partial(_sizes, fleet, data, client_of)
             populations.append(fleet.population(make, attendance, sizes))
         else:
@@ -146,6 +154,7 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
         populations=tuple(populations),
         main=COORDINATOR,
         messages=MESSAGES,
+        hosts=resolve.hosts(scenario),
         seed=scenario.seed,
         region_delay_s=resolve.region_delays(scenario),
         network=resolve.network(scenario),
@@ -345,4 +354,5 @@ def _station(scenario: Scenario, name: str, station: Station, make: Callable[[],
         profile=resolve.profile(scenario, station.device),
         link=resolve.link(scenario, station.link),
         region=resolve.region(scenario, station.region, 0),
+        host=station.host,
     )

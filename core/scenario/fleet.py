@@ -101,6 +101,7 @@ class Fleet:
             # Lognormal, with the speed of the class as its median.
             speed=self.traits.multiple("speed", self.speed_spread, index),
             course=None if process is None else functools.partial(process.course, index),
+            host=group.host,
         )
 
     def _link(self, index: int) -> Link:

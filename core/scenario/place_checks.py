@@ -116,4 +116,21 @@ def _within_reach(s: Scenario, path: KeyPath, station: Station | Group) -> Itera
         )
 
 
-PLACE_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _spread, _within_reach)
+def _host(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """A shared host is there, and the device has no battery, heat or accelerator of its own."""
+    if station.host is None:
+        return
+    if not s.hosts:
+        yield Finding((*path, "host"), "null, or a machine that the section hosts has", "there is no section hosts")
+        return
+    yield from unknown((*path, "host"), station.host, "a machine under hosts", tuple(s.hosts))
+    try:
+        problem = resolve.profile(s, station.device).off_host
+    except ValueError:
+        return
+    if problem is not None:
+        accepted = "null, or a device on mains without a model of heat, such as server"
+        yield Finding((*path, "host"), accepted, f"a {station.device} {problem}")
+
+
+PLACE_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _spread, _within_reach, _host)

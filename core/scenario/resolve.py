@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from core import devices as catalogue
 from core.availability import Trace, TraceError, read_traces
 from core.deployment import REORDER_DELAY_S, ClockSkew, Fault, MessageFault, Partition, Slowdown
-from core.devices import DeviceProfile
+from core.devices import DeviceProfile, Host
 from core.rng import generator
 from core.scenario.names import COORDINATOR, EVALUATOR
 from core.scenario.networking import delay_s, link, network, region, region_delays, region_names, topology
@@ -73,6 +73,14 @@ def profile(scenario: Scenario, name: str) -> DeviceProfile:
     if own.battery is not None and catalogue.profile(own.base).battery is None:
         raise ValueError(f"{own.base} has no battery")
     return catalogue.made(own.base, profile_numbers(own), called=name)
+
+
+def hosts(s: Scenario) -> tuple[Host, ...]:
+    """The machines that devices share."""
+    return tuple(
+        Host(name, spec.cores, job_s=spec.job, message_s=spec.message, byte_s=spec.megabyte / 1e6)
+        for name, spec in s.hosts.items()
+    )
 
 
 def _given(own: float | None, default: float) -> float:

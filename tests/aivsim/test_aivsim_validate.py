@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -14,6 +16,7 @@ from aivsim import profile
 from aivsim.cli import cli
 from aivsim.errors import InputWrong
 from aivsim.fitting import fit, scenario_piece
+from aivsim.processes import LOAD_BYTES, LOADED, SMALL, WORKED, Times, host
 from aivsim.profile import MachineProfile, ProfileError, on_this_machine
 from aivsim.sweep import (
     SIMULATIONS,
@@ -31,10 +34,12 @@ from aivsim.sweep import (
 from aivsim.transfers import Plan, Route, Step, TransferRow, deployment, simulate
 from aivsim.validate import grid, numbers
 from analysis.validation import Point, Validation, lines, metric, transfer_metrics, write_validation
+from core.devices import Host
 from core.network import Transport
 from core.network.transport import transfer_s
 from core.scenario import load as load_scenario
 from core.scenario.networking import network as deployed_network
+from core.scenario.resolve import hosts
 from real_runtime.emulation.namespace import EmulationUnavailable, make_wire
 
 ROOT = Path(__file__).parents[2]
@@ -264,34 +269,58 @@ def test_an_option_that_would_have_no_effect_is_refused(tmp_path: Path, argument
 
 # Profiles.
 
+SPEEDS = "{train_speed: 1 GFLOP/s, step_overhead: 1 us, memory_speed: 1 GB/s}"
 MACHINE = MachineProfile(
     train_flops_per_s=123.4e9,
     memory_bytes_per_s=21.5e9,
     main_memory_bytes_per_s=9.9e9,
     step_overhead_s=12.5e-6,
-    message_s=150e-6,
     model="softmax",
-    at_once=3,
     step_s=20e-6,
+    host=Host("this_machine", 2.0, job_s=900e-6, message_s=150e-6, byte_s=2.5e-9),
 )
 
 
 def test_a_profile_is_a_piece_of_a_scenario(tmp_path: Path) -> None:
     profile.save(tmp_path / "profile.yaml", MACHINE)
-    speeds = profile.load(tmp_path / "profile.yaml")
     scenario = load_scenario(QUICKSTART)
-    here = on_this_machine(scenario, speeds)
-    assert {group.device for group in here.devices} == {"phone_low_here", "phone_mid_here", "phone_high_here"}
-    assert here.coordinator.device == "server_here"
+    here = on_this_machine(scenario, profile.load(tmp_path / "profile.yaml"))
+    stations = (here.coordinator, here.evaluator, *here.devices)
+    assert {(station.device, station.host) for station in stations if station} == {("this_machine", "this_machine")}
+    assert [group.link for group in here.devices] == [group.link for group in scenario.devices]
     assert all(group.speed_spread == 0.0 for group in here.devices)
-    spec = here.profiles["phone_low_here"]
-    assert (spec.base, spec.train_speed, spec.memory_speed) == ("phone_low", 123.4e9, 21.5e9)
+    assert here.real.devices == "host"
+    spec = here.profiles["this_machine"]
+    assert (spec.base, spec.train_speed, spec.memory_speed) == ("server", 123.4e9, 21.5e9)
     assert spec.step_overhead == pytest.approx(12.5e-6)
+    (found,) = hosts(here)
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(MACHINE.host))
     # As a scenario takes it: copied into its file.
     taken = yaml.safe_load(QUICKSTART.read_text()) | yaml.safe_load((tmp_path / "profile.yaml").read_text())
-    taken["coordinator"]["device"] = "this_machine"
+    taken["coordinator"] |= {"device": "this_machine", "host": "this_machine"}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(taken))
     assert load_scenario(tmp_path / "own.yaml").profiles["this_machine"].train_speed == 123.4e9
+
+
+def test_a_host_is_what_processor_times_of_rounds_tell() -> None:
+    """Two processes: a message takes 100 us at an end, its 256 KiB 5 ns a byte, a job 3 ms, of which 2 ms are steps."""
+    message_s, load_s, job_s = 100e-6, LOAD_BYTES * 5e-9, 3e-3
+
+    def times(end_s: float, extra_s: float = 0.0) -> Times:
+        # Of each round two messages to and two from the first, and one each way for the others.
+        return np.array([4 * end_s, 2 * end_s + extra_s, 2 * end_s + extra_s])
+
+    found = host(
+        "here",
+        {SMALL: times(message_s), LOADED: times(message_s + load_s), WORKED: times(message_s, job_s)},
+        2e-3,
+    )
+    assert found.message_s == pytest.approx(message_s)
+    assert found.byte_s == pytest.approx(5e-9)
+    assert found.job_s == pytest.approx(1e-3)
+    assert found.cores >= 1.0
+    faster = host("here", {SMALL: times(2e-4), LOADED: times(1e-4), WORKED: times(2e-4)}, 2e-3)
+    assert (faster.byte_s, faster.job_s) == (0.0, 0.0), "nothing takes less than no time"
 
 
 @pytest.mark.parametrize(
@@ -300,6 +329,9 @@ def test_a_profile_is_a_piece_of_a_scenario(tmp_path: Path) -> None:
         ("profiles: {}", "is no profile"),
         ("- 1", "is no profile"),
         ("profiles: {a: {base: server, train_speed: 1 GFLOP/s}}", "is no profile"),
+        ("hosts: {a: {cores: 2}}\nprofiles: {a: {base: server, train_speed: 1 GFLOP/s}}", "is no profile"),
+        (f"hosts: {{a: {{}}}}\nprofiles: {{a: {SPEEDS}}}", "is no profile"),
+        (f"hosts: [1]\nprofiles: {{a: {SPEEDS}}}", "is no profile"),
         ("profiles: {a: [", "is no YAML"),
         ("\0", "is no YAML"),
     ],

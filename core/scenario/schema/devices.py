@@ -26,6 +26,8 @@ from core.scenario.units import (
 TYPICAL: Final = "typical"
 #: A correlation.
 Between: TypeAlias = Annotated[float, Number(-1, 1)]
+#: A machine under `hosts`.
+HostName: TypeAlias = Annotated[str | None, Text("the name of a machine under hosts", or_null="cores of its own")]
 
 
 class Station(Section):
@@ -36,6 +38,7 @@ class Station(Section):
     region: Name = Field(
         "europe", description="Region of the Internet (`aivsim list regions` shows them), or site of network.topology."
     )
+    host: HostName = Field(None, description="The machine under `hosts` whose cores it shares with others.")
 
 
 class Availability(Section):
@@ -129,6 +132,7 @@ class Group(Section):
     correlation: Correlation = Field(
         default_factory=Correlation, description="How speed, availability, data and network correlate among them."
     )
+    host: HostName = Field(None, description="The machine under `hosts` whose cores they share.")
 
 
 #: Where a number of a class of devices stands, such as heat.case_to_air_k_per_w.
@@ -150,3 +154,14 @@ class ProfileSpec(Section):
         description="Any other numbers of the base, by the key under which `aivsim show device BASE` has them, such as "
         "battery.pack_ohm.",
     )
+
+
+class HostSpec(Section):
+    """A machine whose cores devices share, such as a server with virtual clients; in the simulator."""
+
+    cores: Annotated[float, Number(above=0, maximum=1_000_000)] = Field(
+        description="Cores; of k jobs and messages at once each gets their k-th part, and at most one core."
+    )
+    job: Seconds = Field(0.0, description="Time of a core that a job takes beside its work, s.")
+    message: Seconds = Field(0.0, description="Time of a core that a message takes at each of its ends here, s.")
+    megabyte: Seconds = Field(0.0, description="Time of a core that a megabyte of a message takes beside, s.")

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from core.scenario import checks, tree
 from core.scenario.kinds import Whole
 from core.scenario.names import COORDINATOR, DATA_SUFFIXES, EVALUATOR, LAYERED
-from core.scenario.schema.devices import Group, ProfileSpec, Station
+from core.scenario.schema.devices import Group, HostSpec, ProfileSpec, Station
 from core.scenario.schema.execution import Numerics, Real, Report
 from core.scenario.schema.faults import FaultSpec, RandomFaultSpec
 from core.scenario.schema.learning import Data, Model, Training
@@ -67,6 +67,9 @@ class Scenario(Section):
     )
     profiles: dict[Name, ProfileSpec] = Field(
         default_factory=dict, description="Own classes of devices beside the catalogue's, by name."
+    )
+    hosts: dict[Name, HostSpec] = Field(
+        default_factory=dict, description="Machines that devices share, by name; without one, each has its own cores."
     )
     network: Network = Field(default_factory=Network, description="What lies between the access links.")
     faults: tuple[FaultSpec, ...] = Field((), description="What goes wrong at given times.")
