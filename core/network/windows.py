@@ -195,8 +195,9 @@ def move(
             # The repair of one that went before it is acknowledged behind it (RFC 8985, §6).
             round_s += round_s
         elif missing >= segments or (last_missing and left <= missing + _NOTHING):
-            # Nothing comes behind it that would tell of its loss: a probe, or a time-out if it is the only one.
-            round_s += transport.min_rto_s if missing <= 1.0 else min(transport.min_rto_s, 2.0 * rtt_s) + rtt_s
+            # Nothing comes behind it that would tell of its loss: a time-out, which repairs one, and tells of more. A
+            # probe before that would find the queue as full as they did.
+            round_s += transport.min_rto_s + (round_s if missing > 1.0 else 0.0)
         clock_s += round_s
         if missing and not deaf:
             if answered_at < inf:
