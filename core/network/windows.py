@@ -3,10 +3,10 @@
 In each round trip a window of segments leaves (the round model of Padhye, Firoiu, Towsley, Kurose, SIGCOMM 1998); each
 segment is lost by chance, or because the queue before the bottleneck is full. CUBIC is RFC 9438 with Linux's HyStart
 (Ha, Rhee, "Taming the elephants", Computer Networks 2011), Reno is RFC 5681, losses are repaired as with SACK (RFC
-6675), a lost tail by a probe (RFC 8985, §7). BBR keeps what the path holds, and answers no loss below 15 %.
+6675), a lost tail after a time-out (RFC 6298). BBR keeps what the path holds, and answers no loss below 15 %.
 Acknowledgements ahead of a loss open the window before it is answered, and what has left until then belongs to the same
 recovery (RFC 6582: up to `recover`). Deviations: a round trip's segments are answered at its end; acknowledgements are
-not lost; a probe that is lost does not close the window; flows that share a link are alike.
+not lost; a time-out does not close the window to one segment; flows that share a link are alike.
 """
 
 from __future__ import annotations

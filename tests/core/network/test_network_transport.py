@@ -190,8 +190,8 @@ def test_linux_takes_as_long_with_losses(
     assert np.mean(times_s[False]) == pytest.approx(later_s, rel=0.14)
 
 
-def test_a_lost_tail_waits_for_a_probe() -> None:
-    """RFC 8985, §7, as in Linux: one segment 0.2 s behind its round trip; of two, one tells of the other."""
+def test_a_lost_tail_waits_for_a_time_out() -> None:
+    """One segment is repaired 0.2 s behind its round trip; of two apart, the repair of one tells of the other."""
     transport = Transport("cubic", **WIDE)
     for lost, waited_s in (((9,), 0.1 + 0.2), ((2,), 0.1), ((2, 9), 0.1 + 0.1)):
         moved = move(Connection(), transport, 10 * 1448.0, 1e15, 0.1, loss=0.01, gap=lost_at(*lost))
