@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import math
 import os
@@ -20,25 +21,38 @@ from typing import Any, Final
 
 import msgspec
 
-from aivsim.transfers import Plan, Route, Step, TransferRow, measure, simulate
+from aivsim.transfers import LEAD_S, Plan, Route, Step, TransferRow, measure, simulate
 from core import rng
 from core.network import IDEAL, Transport
+from core.network.transport import transfer_s
+from core.network.windows import Connection
 from core.records.store import write_whole
 
 #: Bits a second that runs at the same time may have together, and how many there may be.
-TOGETHER_BITS_PER_S: Final = 60e6
-TOGETHER: Final = 3
+TOGETHER_BITS_PER_S: Final = 80e6
+TOGETHER: Final = 4
 #: Senders that are each alone in one run: so many at most, of such rates together.
-ALONE: Final = 6
-ALONE_BITS_PER_S: Final = 30e6
-#: Repetitions of a transfer: without loss it is nearly the same again; with, its time is a random variable. Of those
-#: that take longer than `LONG_S` a third.
+ALONE: Final = 12
+ALONE_BITS_PER_S: Final = 40e6
+#: Repetitions of a transfer without loss, which is nearly the same again, and fewer of those that take over `LONG_S`.
 REPEATS: Final = 3
-REPEATS_LOSSY: Final = 12
-REPEATS_LOSSY_SHARED: Final = 6
+REPEATS_LONG: Final = 2
 LONG_S: Final = 4.0
+#: With loss its time is a random variable: as many as bring the standard error of their median down to `PRECISION`, by
+#: the spread that the simulator has; within these bounds, and in `PATIENCE_S` of a run. What flows that share a link do
+#: to each other spreads too, and the simulator does not know it. Of bytes below `SMALL_BYTES` no goal is stated.
+REPEATS_LOSSY: Final = (6, 96)
+REPEATS_LOSSY_LONG: Final = 3
+REPEATS_SMALL: Final = 12
+SMALL_BYTES: Final = 100_000
+PRECISION: Final = 0.05
+PATIENCE_S: Final = 45.0
+#: Standard error of a median over the standard deviation, times √n: √(π/2), for normal errors.
+_OF_MEDIAN: Final = 1.2533
+#: Connections and transfers of each from which a spread is taken.
+_SPREAD_OF: Final = (40, 4)
 #: Runs of a lossy route.
-RUNS_LOSSY: Final = 2
+RUNS_LOSSY: Final = 3
 #: Times that a lossy run is simulated, with other losses.
 SIMULATIONS: Final = 8
 #: Rest before a transfer, s: with what goes before a transfer longer than a time-out, so that windows fall back.
@@ -117,26 +131,72 @@ def _lossy_bytes_per_s(route: Route, congestion: str) -> float:
 
 
 def load_bytes_per_s(plan: Plan) -> float:
-    """What a run sends at most, about: a connection may have thrice its mean rate for a while."""
+    """What a run sends at most, about: a connection may have twice its mean rate for a while."""
+    most = 2 * _lossy_bytes_per_s(plan.route, plan.congestion)
     if plan.shared:
-        return plan.route.rate_bytes_per_s
-    return plan.senders * min(plan.route.rate_bytes_per_s, 3 * _lossy_bytes_per_s(plan.route, plan.congestion))
+        return min(plan.route.rate_bytes_per_s, plan.senders * most)
+    return plan.senders * min(plan.route.rate_bytes_per_s, most)
 
 
+@functools.cache
 def repeats(setting: Setting, congestion: str) -> int:
     """How often a transfer is measured."""
+    long = expected_s(setting, congestion) > LONG_S
     if not setting.route.loss:
-        return REPEATS
-    wanted = REPEATS_LOSSY if setting.flows == 1 else REPEATS_LOSSY_SHARED
-    return wanted if expected_s(setting, congestion) <= LONG_S else wanted // 3
+        return REPEATS_LONG if long else REPEATS
+    median_s, spread = _spread(setting, congestion)
+    least, most = REPEATS_LOSSY_LONG if long else REPEATS_LOSSY[0], REPEATS_LOSSY[1]
+    if setting.size_bytes < SMALL_BYTES:
+        most = REPEATS_SMALL
+    at_once = _alone(setting.route, congestion) if setting.flows == 1 else 1
+    affordable = int(PATIENCE_S / (median_s + REST_S + LEAD_S)) * at_once
+    return max(min(math.ceil((_OF_MEDIAN * spread / PRECISION) ** 2), most, affordable), least)
+
+
+def _spread(setting: Setting, congestion: str) -> tuple[float, float]:
+    """The median of a transfer over a lossy path, s, and its spread: half of its middle 68 %, over the median."""
+    transport = Transport(congestion)
+    route = setting.route
+    draw = rng.generator(0, "validate", "spread", describe(route), setting.flows, setting.size_bytes).random
+    times_s: list[float] = []
+    for _ in range(_SPREAD_OF[0]):
+        flows = [Connection() for _ in range(setting.flows)]
+        for _ in range(_SPREAD_OF[1]):
+            for flow in flows:
+                flow.rest(transport, REST_S + LEAD_S, 2.0 * route.delay_s)
+            times_s.append(
+                max(
+                    transfer_s(
+                        transport,
+                        max(setting.size_bytes, 1),
+                        route.rate_bytes_per_s,
+                        route.delay_s,
+                        route.loss,
+                        flows=setting.flows,
+                        connection=flow,
+                        draws=lambda: draw,
+                    )
+                    for flow in flows
+                )
+            )
+    times_s.sort()
+    low_s, median_s, high_s = (times_s[int(share * len(times_s))] for share in (0.16, 0.5, 0.84))
+    return median_s, (high_s - low_s) / 2.0 / median_s
+
+
+def _alone(route: Route, congestion: str) -> int:
+    """How many senders that are each alone on such a route are timed at once."""
+    if not route.loss:
+        return 1
+    one = load_bytes_per_s(Plan(route, (Step(0, 1),), REST_S, congestion=congestion, shared=False))
+    return max(min(ALONE, int(ALONE_BITS_PER_S / 8 / one)), 1)
 
 
 def plans(wanted: Mapping[Setting, int], congestion: str, seed: int) -> list[Plan]:
     """The runs that repeat each setting as often as is wanted, or more often where several are timed at once."""
     made: list[Plan] = []
     for route in dict.fromkeys(setting.route for setting in wanted):
-        one = load_bytes_per_s(Plan(route, (Step(0, 1),), REST_S, congestion=congestion, shared=False))
-        alone = max(min(ALONE, int(ALONE_BITS_PER_S / 8 / one)), 1) if route.loss else 1
+        alone = _alone(route, congestion)
         runs = RUNS_LOSSY if route.loss else 1
         for shared, run in itertools.product((False, True), range(runs)):
             steps: list[Step] = []

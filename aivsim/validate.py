@@ -371,7 +371,7 @@ def _calibrated(transfers: Sequence[Transfer], seed: int, notes: list[str]) -> t
         if number in drawn and (t.setting.route.loss == least or t.setting.route.delay_s == nearest)
     ]
     click.echo(f"fitting constants to {len(seen)} transfers, simulating {len(transfers)}", err=True)
-    wanted = {t.setting: 1 if t.setting.route.loss == least else sweep.repeats(t.setting, congestion) for t in seen}
+    wanted = {t.setting: 1 if t.setting.route.loss == least else len(t.measured_s) for t in seen}
     runs = sweep.plans(wanted, congestion, seed)
 
     def times(transport: Transport) -> list[float]:
@@ -379,7 +379,7 @@ def _calibrated(transfers: Sequence[Transfer], seed: int, notes: list[str]) -> t
         return [statistics.median(found[t.setting]) for t in seen]
 
     fitted = fitting.fit(times, [t.real_s for t in seen], congestion)
-    runs_of_all = sweep.plans({t.setting: sweep.repeats(t.setting, congestion) for t in transfers}, congestion, seed)
+    runs_of_all = sweep.plans({t.setting: len(t.measured_s) for t in transfers}, congestion, seed)
     ideal, usual, calibrated = (
         sweep.simulated(runs_of_all, transport) for transport in (Transport(), Transport(congestion), fitted)
     )

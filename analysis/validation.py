@@ -147,7 +147,7 @@ def transfer_metrics(points: Sequence[Point]) -> tuple[Metric, ...]:
         found.append(metric(f"{name}: calibrated", "s", predicted_s, real_s, goal=goal))
         if any(point.loss for point in unseen):
             few_s = [point.chance_s for point in unseen]
-            found.append(metric(f"{name}: chance alone (simulated twice)", "s", predicted_s, few_s))
+            found.append(metric(f"{name}: chance alone", "s", predicted_s, few_s))
 
     large = [point for point in points if point.size_bytes >= LARGE_BYTES]
     name = f"transfers from {size(LARGE_BYTES)} on"
@@ -253,15 +253,8 @@ _HEADS: Final = ("", "simulated", "real", "median error", "p95", "of", "goal")
 def _row(m: Metric) -> tuple[str, ...]:
     goal = ""
     if m.goal is not None:
-        aimed = (
-            "exact"
-            if m.goal == (0.0, 0.0)
-            else " and ".join(
-                f"{100 * part:g} % {name}"
-                for part, name in zip(m.goal, ("median", "p95"), strict=True)
-                if np.isfinite(part)
-            )
-        )
+        median, p95 = m.goal
+        aimed = f"{100 * median:g} %{f', p95 {100 * p95:g} %' if np.isfinite(p95) else ''}" if any(m.goal) else "exact"
         verdict = {True: "reached", False: "missed", None: "too few to say"}[m.met]
         goal = f"{verdict}: {aimed}"
     values = [_shown(value, m.unit) for value in (m.simulated, m.real)]
@@ -308,25 +301,23 @@ def _sheet(metrics: Sequence[Metric]) -> sheets.Sheet:
 
 
 def _points(points: Sequence[Point]) -> sheets.Sheet:
-    """Every setting."""
+    """Every setting; times in the simulator with how far they are off."""
+
+    def beside(value_s: float, real_s: float) -> str:
+        return f"{units.duration(value_s)}, {100 * (value_s / real_s - 1):+.0f}\u00a0%"
+
     rows = [
         (
             f"{point.rate_bytes_per_s * 8e-6:g} Mbit/s",
             f"{point.delay_s * 1e3:g} ms",
             f"{100 * point.loss:g} %",
-            units.count(point.flows),
-            size(point.size_bytes),
-            *(units.duration(value) for value in (point.ideal_s, point.default_s, point.predicted_s, point.real_s)),
+            f"{point.flows} × {size(point.size_bytes) if point.size_bytes else 'small'}",
+            units.duration(point.real_s),
             units.percent(point.spread),
-            *(
-                f"{100 * (value / point.real_s - 1):+.1f}\u00a0%"
-                for value in (point.ideal_s, point.default_s, point.predicted_s)
-            ),
+            *(beside(value_s, point.real_s) for value_s in (point.ideal_s, point.default_s, point.predicted_s)),
             "fit" if point.seen else "test",
         )
         for point in points
     ]
-    simulated = ("ideal", "usual", "calibrated")
-    off = (f"{name} off by" for name in simulated)
-    heads = ("rate", "delay", "loss", "at once", "size", *simulated, "real", "spread", *off)
-    return sheets.sheet((*heads, "half"), rows, text=0)
+    heads = ("rate", "delay", "loss", "sent", "real", "spread", "ideal", "usual", "calibrated", "half")
+    return sheets.sheet(heads, rows, text=0)

@@ -3,9 +3,10 @@
 In each round trip a window of segments leaves (the round model of Padhye, Firoiu, Towsley, Kurose, SIGCOMM 1998); each
 segment is lost by chance, or because the queue before the bottleneck is full. CUBIC is RFC 9438 with Linux's HyStart
 (Ha, Rhee, "Taming the elephants", Computer Networks 2011), Reno is RFC 5681, losses are repaired as with SACK (RFC
-6675), a lost tail by a probe (RFC 8985, §7). BBR keeps what the path holds, and answers no loss below 15 %.
-Deviations: a loss is answered after its round trip, not within the next; acknowledgements are not lost; a probe that is
-lost does not close the window; flows that share a link are alike.
+6675), a lost tail after a time-out (RFC 6298). BBR keeps what the path holds, and answers no loss below 15 %.
+Acknowledgements ahead of a loss open the window before it is answered, and what has left until then belongs to the same
+recovery (RFC 6582: up to `recover`). Deviations: a round trip's segments are answered at its end; acknowledgements are
+not lost; a time-out does not close the window to one segment; flows that share a link are alike.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _HYSTART_WINDOW: Final = 16.0
 _HYSTART_QUEUE_S: Final = (0.004, 0.016)
 _HYSTART_SAMPLES: Final = 8.0
 _HYSTART_TRAIN_S: Final = 0.002
+#: A receiver acknowledges every second segment, and one that is left over so much later, s, or with the next (RFC 9293,
+#: §3.8.6.3). Literature: Linux's TCP_DELACK_MIN.
+_DELAYED_ACK_S: Final = 0.04
 #: Loss beyond which nothing more is lost here: real connections give up there. Estimate.
 MOST_LOSS: Final = 0.9
 #: Bytes below this share of a segment are none.
@@ -59,6 +63,8 @@ class Connection:
     plateau_s: float = 0.0
     curve_s: float = -1.0
     friendly: float = 0.0
+    #: HyStart has ended slow start once: Linux does not ask it again before a time-out (tcp_cubic.c, `found`).
+    full: bool = False
 
     def rest(self, transport: Transport, idle_s: float, rtt_s: float) -> None:
         """Stand idle: the window halves with every time-out that passes (RFC 2861); BBR keeps its own."""
@@ -72,26 +78,28 @@ class Connection:
             idle_s -= rto_s
 
     def lose(self, cubic: bool) -> None:
-        """Answer a round trip with losses."""
+        """Answer a round trip with losses. What is left is whole segments, as in Linux."""
         beta = _CUBIC_BETA if cubic else _RENO_BETA
         # Fast convergence (RFC 9438, §4.7): a flow that loses earlier than before leaves room to others.
         self.last_max = self.window * (1.0 + beta) / 2.0 if self.window < self.last_max else self.window
         self.curve_s = -1.0
-        self.window = self.threshold = max(self.window * beta, 2.0)
+        self.window = self.threshold = max(float(int(self.window * beta)), 2.0)
 
-    def follow_curve(self, round_s: float, rtt_s: float) -> None:
-        """Grow by a round trip on CUBIC's curve (RFC 9438, §4.2), and no less than Reno would."""
+    def follow_curve(self, round_s: float, share: float = 1.0) -> None:
+        """Grow by a share of a round trip on CUBIC's curve (RFC 9438, §4.2), and no less than Reno would."""
         if self.curve_s < 0.0:
             self.curve_s = 0.0
             self.friendly = self.window
             self.plateau = max(self.last_max, self.window)
             self.plateau_s = ((self.plateau - self.window) / _CUBIC_C) ** (1.0 / 3.0)
-        self.curve_s += round_s
-        self.friendly += _CUBIC_GAIN
-        target = self.plateau + _CUBIC_C * (self.curve_s + rtt_s - self.plateau_s) ** 3
+        self.curve_s += share * round_s
+        self.friendly += share * _CUBIC_GAIN
+        # The target is a round trip ahead, and reached in one: at its end the window is where the curve is.
+        target = self.plateau + _CUBIC_C * (self.curve_s - self.plateau_s) ** 3
         if self.last_max == 0.0:
-            target = max(target, self.window * _FIRST_GROWTH)
-        self.window = max(self.window, min(target, self.window * _MOST_GROWTH), self.friendly)
+            target = max(target, self.window * (1.0 + share * (_FIRST_GROWTH - 1.0)))
+        most = self.window * (1.0 + share * (_MOST_GROWTH - 1.0))
+        self.window = max(self.window, min(target, most), self.friendly)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,19 +146,25 @@ def move(
     if c.window == 0.0:
         c.window = min(transport.initial_window, most)
     whole = left = size_bytes / transport.mss_bytes
-    clock_s, unharmed, before_loss, recovering = 0.0, (0.0, 0.0), gap(), False
+    clock_s, unharmed, before_loss = 0.0, (0.0, 0.0), gap()
     harmed, first = False, True
+    # Segments of this round trip that had left before the loss of the one before it was answered.
+    recovering, covered = False, 0.0
     while True:
         starting = c.window < c.threshold
         count = min(float(int(max(c.window, 1.0))), left)
         segments = ceil(count)
         missing, at = 0.0, before_loss
+        answered_at = inf
         last_missing = False
         while at < segments:
             missing += 1.0
             last_missing = at + 1.0 >= segments
+            if at >= covered:
+                answered_at = min(answered_at, at)
             at += 1.0 + gap()
         before_loss = at - segments
+        over = 0.0
         if not deaf:
             # Slow start sends two segments for each that has arrived: half a window waits even on a longer path. A
             # first window comes all at once, and while that of one flow comes, others' come too.
@@ -160,6 +174,10 @@ def move(
                 # What comes last finds the queue full; one of a window finds room, however many flows there are.
                 over = min(max(over, 1.0), segments - 1.0)
                 missing, last_missing = min(missing + over, float(segments)), last_missing or over > 0.0
+                # Those that its acknowledgements let leave meanwhile find it full too.
+                answered_at = 0.0
+            else:
+                over = 0.0
         if missing and not harmed:
             harmed, unharmed = True, (clock_s, (whole - left) * transport.mss_bytes)
         first = False
@@ -168,28 +186,50 @@ def move(
         if left <= _NOTHING:
             clock_s += arrived * pace_s
             break
-        round_s = max(rtt_s, arrived * pace_s)
-        if missing >= segments:
-            round_s += transport.min_rto_s
-        elif last_missing and left <= missing + _NOTHING:
-            # Nothing comes behind it that would tell of its loss.
-            round_s += round_s + transport.min_rto_s
+        round_s = rtt_s
+        if count % 2.0 and not (starting or recovering or missing or deaf):
+            # One of an odd window waits for its acknowledgement, and keeps its place in the window meanwhile.
+            round_s += rtt_s / count * (1.0 if rtt_s <= _DELAYED_ACK_S else _DELAYED_ACK_S / (rtt_s + _DELAYED_ACK_S))
+        round_s = max(round_s, arrived * pace_s)
+        if last_missing and left <= missing + _NOTHING and missing > 1.0 and not over:
+            # The repair of one that went before it is acknowledged behind it (RFC 8985, §6).
+            round_s += round_s
+        elif missing >= segments or (last_missing and left <= missing + _NOTHING):
+            # Nothing comes behind it that would tell of its loss: a time-out, which repairs one, and tells of more. A
+            # probe before that would find the queue as full as they did.
+            round_s += transport.min_rto_s + (round_s if missing > 1.0 else 0.0)
         clock_s += round_s
         if missing and not deaf:
-            c.lose(cubic)
+            if answered_at < inf:
+                ahead = max(min(answered_at - covered, arrived), 0.0)
+                if starting and not recovering:
+                    c.window = min(c.window + ahead, c.threshold)
+                elif ahead:
+                    _avoid(c, cubic, round_s, ahead / segments)
+                c.lose(cubic)
+                covered = (2.0 if starting else 1.0) * ahead
+            else:
+                covered = 0.0
             recovering = True
         elif recovering:
-            recovering = False
+            _avoid(c, cubic, round_s, max(1.0 - covered / segments, 0.0))
+            recovering, covered = False, 0.0
         elif starting:
             c.window = min(c.window + arrived, c.threshold)
-            if cubic and c.window >= _HYSTART_WINDOW:
+            if cubic and c.window >= _HYSTART_WINDOW and not c.full:
                 _hystart(c, count, full, pace_s, rtt_s)
-        elif cubic:
-            c.follow_curve(round_s, rtt_s)
         elif not deaf:
-            c.window += 1.0
+            _avoid(c, cubic, round_s, 1.0)
         c.window = min(c.window, most)
     return Moved(clock_s, *(unharmed if harmed else (clock_s, size_bytes)), harmed)
+
+
+def _avoid(c: Connection, cubic: bool, round_s: float, share: float) -> None:
+    """Avoid congestion for a share of a round trip."""
+    if cubic:
+        c.follow_curve(round_s, share)
+    else:
+        c.window += share
 
 
 def _hystart(c: Connection, count: float, full: float, pace_s: float, rtt_s: float) -> None:
@@ -197,6 +237,8 @@ def _hystart(c: Connection, count: float, full: float, pace_s: float, rtt_s: flo
     queue_s = min(max(rtt_s / 8.0, _HYSTART_QUEUE_S[0]), _HYSTART_QUEUE_S[1])
     if (count - full) * pace_s > queue_s:
         c.window = c.threshold = count + _HYSTART_SAMPLES
+        c.full = True
     # A receiver acknowledges every second segment.
     elif 2.0 * pace_s <= _HYSTART_TRAIN_S and count >= full / 2.0:
         c.window = c.threshold = count + full / 2.0
+        c.full = True

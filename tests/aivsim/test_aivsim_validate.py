@@ -28,6 +28,7 @@ from aivsim.sweep import (
     load,
     load_bytes_per_s,
     plans,
+    repeats,
     save,
     simulated,
 )
@@ -144,20 +145,53 @@ def test_lossy_routes_are_repeated_in_several_runs_of_other_losses_and_order() -
     found = sweep(sizes_bytes=(1000, 10_000), flows=(1, 2), rates_bytes_per_s=(2.5e6,)).plans()
     assert [(plan.route.loss, plan.shared) for plan in found] == [
         *((0.0, False), (0.0, True)),
-        *((0.01, False), (0.01, False), (0.01, True), (0.01, True)),
+        *((0.01, False), (0.01, False), (0.01, True), (0.01, True), (0.01, True)),
     ]
     assert len({plan.seed for plan in found}) == len(found)
     clean, together, alone, again, *_ = found
     assert sorted(step.senders for step in clean.steps) == [1] * 6
     assert sorted(step.senders for step in together.steps) == [2] * 6
-    # Loss leaves a fifth of 20 Mbit/s. Two at once, six times: the twelve transfers that are wanted.
-    assert {step.senders for step in (*alone.steps, *again.steps)} == {2}
-    assert len(alone.steps) == len(again.steps) == 2 * 3
-    assert alone.receiver_bytes_per_s == 2 * 2.5e6
-    assert load_bytes_per_s(alone) < 30e6 / 8 < 1.5 * load_bytes_per_s(alone)
+    # Loss leaves a fifth of 20 Mbit/s. Five at once, in two runs: the six transfers that are wanted, and four more.
+    assert {step.senders for step in (*alone.steps, *again.steps)} == {5}
+    assert len(alone.steps) == len(again.steps) == 2
+    assert alone.receiver_bytes_per_s == 5 * 2.5e6
+    assert load_bytes_per_s(alone) < 40e6 / 8 < 1.2 * load_bytes_per_s(alone)
     assert load_bytes_per_s(together) == 2.5e6
     assert sweep().plans() == sweep().plans()
     assert [plan.steps for plan in sweep(seed=2).plans()] != [plan.steps for plan in sweep().plans()]
+
+
+@pytest.mark.parametrize(
+    ("size", "delay_s", "error"), [(100_000, 0.08, 0.05), (1_000_000, 0.02, 0.08), (1_000_000, 0.08, 0.3)]
+)
+def test_lossy_transfers_are_repeated_until_their_median_is_certain(size: int, delay_s: float, error: float) -> None:
+    """The standard error of a median of as many transfers as are planned: 5 %, or what patience allows.
+
+    Those of one connection are not independent, as it remembers what it lost: 22 % of 48 that take 5 s.
+    """
+    setting = Setting(Route(2.5e6, delay_s, 0.01), 1, size)
+    times = repeats(setting, "cubic")
+    assert times > 40
+    medians = []
+    for seed in range(12):
+        found: dict[Setting, list[float]] = {}
+        for plan in plans({setting: times}, "cubic", seed):
+            collect(plan, simulate(plan, Transport("cubic")), found)
+        medians.append(float(np.median(found[setting])))
+    assert np.std(medians) / np.median(medians) < error
+
+
+def test_repetitions_are_spent_where_chance_is() -> None:
+    """Without loss, and where losses hide behind a slow link, few are enough; BBR answers no loss."""
+
+    def often(rate: float, loss: float, size: int, congestion: str = "cubic", flows: int = 1) -> int:
+        return repeats(Setting(Route(rate, 0.08, loss), flows, size), congestion)
+
+    assert (often(1e6, 0.0, 100_000), often(1e6, 0.0, 10_000_000)) == (3, 2)
+    assert often(12.5e6, 0.01, 100_000) > 6 * often(12.5e6, 0.01, 10_000)
+    assert often(12.5e6, 0.01, 100_000, flows=8) < often(12.5e6, 0.01, 100_000)
+    assert often(125e3, 1e-6, 100_000) == 6
+    assert often(12.5e6, 0.01, 1_000_000, "bbr") < often(12.5e6, 0.01, 1_000_000)
 
 
 def test_times_are_those_of_each_alone_or_of_the_last_that_share() -> None:
@@ -180,9 +214,9 @@ def test_lossy_runs_are_simulated_with_many_draws_that_are_always_the_same() -> 
     runs = plans({setting: 6}, "cubic", 1)
     found = simulated(runs, Transport("cubic"))
     assert found == simulated(runs, Transport("cubic"))
-    assert len(found[setting]) == SIMULATIONS * 6, "three steps of two senders"
+    assert len(found[setting]) == SIMULATIONS * 10, "two steps of five senders"
     assert len(set(found[setting])) > SIMULATIONS
-    assert simulated(runs)[setting] == pytest.approx([simulated(runs)[setting][0]] * 6), "ideal links lose nothing"
+    assert simulated(runs)[setting] == pytest.approx([simulated(runs)[setting][0]] * 10), "ideal links lose nothing"
 
 
 def test_transfers_are_kept_in_a_file(tmp_path: Path) -> None:
@@ -396,7 +430,7 @@ def test_chance_is_what_a_perfect_simulator_would_be_off() -> None:
     assert lossy.chance_s == 2.0, "as many simulated times as were measured"
     assert lossy.within() == [False, True, True]
     found = {m.name.replace("\u00a0", " "): m for m in transfer_metrics([lossy])}
-    assert found["transfers from 100 kB on: chance alone (simulated twice)"].errors == pytest.approx((24.25,))
+    assert found["transfers from 100 kB on: chance alone"].errors == pytest.approx((24.25,))
 
 
 def test_the_report_is_written(tmp_path: Path) -> None:
@@ -417,7 +451,7 @@ def test_the_report_is_written(tmp_path: Path) -> None:
     assert page.count("<svg") == 1
     assert (tmp_path / "validation.png").read_bytes().startswith(b"\x89PNG")
     shown = "\n".join(lines(made))
-    assert "reached: 5 % median" in shown
+    assert "reached: 5 %" in shown
     assert "A note." in shown
     assert "  transport: <cubic>" in shown
 

@@ -99,30 +99,105 @@ def test_slow_start_waits_until_the_pipe_is_full() -> None:
 
 
 def test_a_loss_costs_a_round_trip_and_half_of_the_window() -> None:
-    """Ten segments, of which the fourth is lost, then five: that one and four more; nothing grows meanwhile."""
+    """Ten segments, of which the fourth is lost: three acknowledgements open the window to 13, which is halved."""
     connection = Connection()
     transport = Transport("reno", **WIDE)
     moved = move(connection, transport, 13 * 1448.0, 1e15, 1.0, loss=0.01, gap=lost_at(3))
     assert moved.seconds == pytest.approx(1.0, abs=1e-6)
-    assert (connection.window, connection.threshold) == (5.0, 5.0)
+    assert (connection.window, connection.threshold) == (6.0, 6.0), "of whole segments"
     assert (moved.harmed, moved.unharmed_s, moved.unharmed_bytes) == (True, 0.0, 0.0)
-    # 9 + 5 + 5 + 6 + 7: no growth in the round trip of the repair, then one segment in each.
+    # 9 + 6 + 6 + 7 + 4: all of the round trip of the repair had left before it, so that nothing grows in it.
     moved = move(Connection(), transport, 32 * 1448.0, 1e15, 1.0, loss=0.01, gap=lost_at(3))
-    assert moved.seconds == pytest.approx(4.0, abs=1e-6)
+    assert moved.seconds == pytest.approx(4.0 + 0.04 / 1.04 / 7, abs=1e-6), "one of seven is acknowledged late"
     cubic = Connection()
     move(cubic, Transport("cubic", **WIDE), 13 * 1448.0, 1e15, 1.0, loss=0.01, gap=lost_at(3))
-    assert cubic.window == pytest.approx(7.0)
+    assert cubic.window == 9.0
+
+
+def test_what_had_left_before_a_loss_was_answered_is_of_the_same_recovery() -> None:
+    """RFC 6582: of 20 the sixth is lost, which leaves 10; five of those had left already, and another loss is new."""
+    transport = Transport("reno", **WIDE)
+    for second, window in ((20 + 4, 10.0), (20 + 6, 5.0)):
+        connection = Connection(window=20.0, threshold=20.0)
+        move(connection, transport, 31 * 1448.0, 1e15, 1.0, loss=0.01, gap=lost_at(5, second))
+        assert connection.window == window
+
+
+def test_the_curve_of_cubic_by_hand() -> None:
+    """RFC 9438, figure 1 and §4.2: from 70 of 100 segments K is ∛(30 / 0.4) s, and the curve is its own image there."""
+    plateau_s = (30.0 / 0.4) ** (1.0 / 3.0)
+    for rounds, window in (
+        (1, 100.0 - 30.0 * 0.9**3),
+        (5, 100.0 - 30.0 * 0.5**3),
+        (10, 100.0),
+        (15, 103.75),
+        (20, 130.0),
+    ):
+        connection = Connection(window=70.0, threshold=70.0, last_max=100.0)
+        for _ in range(rounds):
+            # So long a round trip that Reno would be slower.
+            connection.follow_curve(plateau_s / 10.0)
+        assert connection.window == pytest.approx(window)
+    halves = Connection(window=70.0, threshold=70.0, last_max=100.0)
+    for _ in range(10):
+        halves.follow_curve(plateau_s / 10.0, 0.5)
+    assert halves.window == pytest.approx(100.0 - 30.0 * 0.5**3)
+
+
+def test_linux_has_the_same_windows() -> None:
+    """20 Mbit/s and 20 ms over the relay, 1 MB after 1 MB without loss, Linux 6.18 (tcp_info): median of 8 connections.
+
+    0.516 s each; windows of 107, 110 and 113 segments after them, thresholds of 76, 79 and 82. HyStart ends the first
+    slow start; the next ones end where three quarters of the last window were.
+    """
+    transport, connection = Transport("cubic"), Connection()
+    rate = 20 * MBIT * 1448 / 1500
+    for window, threshold in ((107.0, 76.0), (110.0, 79.0), (113.0, 82.0)):
+        moved = move(connection, transport, 1e6, rate, 0.0411)
+        assert moved.seconds + 0.02 == pytest.approx(0.516, abs=0.003)
+        assert connection.window == pytest.approx(window, rel=0.07)
+        assert connection.threshold == pytest.approx(threshold, rel=0.07)
+        connection.rest(transport, 1.58, 0.0411)
+
+
+@pytest.mark.parametrize(
+    ("size", "one_way_s", "loss", "first_s", "later_s"),
+    [(1e5, 0.08, 0.01, 0.579, 0.856), (1e6, 0.08, 0.01, 5.079, 8.801), (1e6, 0.02, 0.01, 0.925, 2.448)],
+)
+def test_linux_takes_as_long_with_losses(
+    size: float, one_way_s: float, loss: float, first_s: float, later_s: float
+) -> None:
+    """Means over 12 to 14 connections of 100 Mbit/s over the relay, Linux 6.18: of a first message, and of later ones.
+
+    Those were 12, 14 and 12 first ones and 108, 28 and 36 later ones, of which the means have standard errors of 9, 21
+    and 17 %, and of 3, 5 and 5 %.
+    """
+    transport, uniform = Transport("cubic"), random.Random(1).random
+    times_s: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(300):
+        connection = Connection()
+        for number in range(4):
+            times_s[number == 0].append(
+                transfer_s(
+                    dataclasses.replace(transport, extra_rtt_s=5e-4),
+                    *(size, 100 * MBIT, one_way_s, loss),
+                    connection=connection,
+                    draws=lambda: uniform,
+                )
+            )
+            connection.rest(transport, 1.5 + 4 * one_way_s, 2 * one_way_s)
+    assert np.mean(times_s[True]) == pytest.approx(first_s, rel=0.45)
+    assert np.mean(times_s[False]) == pytest.approx(later_s, rel=0.14)
 
 
 def test_a_lost_tail_waits_for_a_time_out() -> None:
-    """The last of ten: its round trip, that of the probe's timer, and 0.2 s; one that is alone: a time-out."""
+    """One segment is repaired 0.2 s behind its round trip; of two apart, the repair of one tells of the other."""
     transport = Transport("cubic", **WIDE)
-    moved = move(Connection(), transport, 10 * 1448.0, 1e15, 0.1, loss=0.01, gap=lost_at(9))
-    assert moved.seconds == pytest.approx(0.1 + 0.1 + 0.2, abs=1e-6)
+    for lost, waited_s in (((9,), 0.1 + 0.2), ((2,), 0.1), ((2, 9), 0.1 + 0.1)):
+        moved = move(Connection(), transport, 10 * 1448.0, 1e15, 0.1, loss=0.01, gap=lost_at(*lost))
+        assert moved.seconds == pytest.approx(waited_s, abs=1e-6)
     moved = move(Connection(), transport, 100.0, 1e15, 0.1, loss=0.01, gap=lost_at(0))
     assert moved.seconds == pytest.approx(0.1 + 0.2, abs=1e-6)
-    moved = move(Connection(), transport, 10 * 1448.0, 1e15, 0.1, loss=0.01, gap=lost_at(2))
-    assert moved.seconds == pytest.approx(0.1, abs=1e-6)
 
 
 def test_a_full_queue_ends_slow_start() -> None:
