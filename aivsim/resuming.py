@@ -14,8 +14,8 @@ from aivsim.locking import Taken, locked
 from aivsim.progress import display
 from aivsim.runs import report_on, simulate
 from core.records import Manifest, RecordsError, read_manifest
-from core.records.manifest import REPORT
-from core.scenario import Scenario
+from core.records.manifest import MANIFEST, REPORT
+from core.scenario import Scenario, ScenarioError, parse
 
 if TYPE_CHECKING:
     from analysis.tables import Run
@@ -89,4 +89,7 @@ def _scenario(folder: Path, old: Manifest) -> Scenario:
         raise CannotBegin(
             f"{folder}: was begun with something else, so that its numbers would differ: {', '.join(changed)}"
         )
-    return Scenario.model_validate(old.scenario)
+    try:
+        return parse(old.scenario, str(folder / MANIFEST))
+    except ScenarioError as error:
+        raise CannotBegin(f"{folder}: what the run was begun with cannot be used any more:\n{error}") from error

@@ -44,9 +44,10 @@ class Source:
         names: tuple[str, ...],
         read: Callable[[str], Column],
         lines: npt.NDArray[np.int64] | None = None,
+        cells: Callable[[str], Column] | None = None,
     ) -> None:
         self.path, self.names = path, names
-        self._read, self._lines = read, lines
+        self._read, self._lines, self._cells = read, lines, cells
 
     @property
     def is_table(self) -> bool:
@@ -73,6 +74,17 @@ class Source:
             hint = f"; data.options.{option} names another" if option else ""
             raise self.wrong(f"{self.noun} `{name}` is missing; the file has {there or 'none'}{hint}")
         return self._read(name)
+
+    def identities(self, name: str, column: Column) -> Column:
+        """A column as names of something: where a text's numbers are not written as usual, what its cells say.
+
+        `007` and `7` are two names, and so are whole numbers that are one and the same float.
+        """
+        if self._cells is None or column.dtype.kind not in "if":
+            return column
+        cells = self._cells(name)
+        plain = column.dtype.kind == "i" and all(map(str.__eq__, map(str, column.tolist()), cells.tolist()))
+        return column if plain else cells
 
 
 def open_source(path: str | Path) -> Source:
@@ -236,7 +248,11 @@ def _table(path: Path) -> Source:
                 f"{path}: line {number} has {len(row)} values; {len(names)} are expected, as many as the header has"
             )
     columns = dict(zip(names, zip(*rows[1:], strict=True), strict=True))
-    return Source(path, names, lambda name: typed(columns[name]), np.array(numbers[1:], np.int64))
+
+    def cells(name: str) -> Column:
+        return np.array([value.strip() for value in columns[name]], object)
+
+    return Source(path, names, lambda name: typed(columns[name]), np.array(numbers[1:], np.int64), cells)
 
 
 def typed(values: tuple[str, ...]) -> Column:

@@ -62,6 +62,9 @@ def dirichlet(y: Indices, clients: int, alpha: float, min_examples: int, seed: i
         for label in range(int(y.max()) + 1):
             members = rng.permutation(np.flatnonzero(y == label)).astype(np.int32)
             shares = rng.dirichlet(np.full(clients, alpha))
+            # Gamma variates that overflow or vanish add up to nothing.
+            if not abs(shares.sum() - 1) < 1e-6:
+                raise ValueError(f"alpha is {alpha}; shares cannot be drawn from it, a less extreme number is accepted")
             cuts = np.floor(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
             for part, piece in zip(parts, np.split(members, cuts), strict=True):
                 part.append(piece)
@@ -117,7 +120,7 @@ def labels(y: Indices, clients: int, per_client: int, sigma: float, seed: int) -
                 f"{len(having)} clients cannot share the {len(members)} examples of the label {label}; fewer clients "
                 "or fewer labels a client will"
             )
-        sizes = _sizes(np.exp(sigma * rng.standard_normal(len(having))), len(members), 1)
+        sizes = _sizes(_normal(rng, sigma, len(having)), len(members), 1)
         for k, piece in zip(having, np.split(members, np.cumsum(sizes)[:-1]), strict=True):
             parts[k].append(piece)
     return [np.sort(np.concatenate(part)) for part in parts]
@@ -128,7 +131,7 @@ def lognormal(examples: int, clients: int, sigma: float, min_examples: int, seed
     if not 0 <= sigma < np.inf:
         raise ValueError(f"sigma is {sigma}; a number from 0 is expected")
     rng = generator(seed, "data", "lognormal")
-    return _dealt(rng, np.exp(sigma * rng.standard_normal(clients)), examples, min_examples)
+    return _dealt(rng, _normal(rng, sigma, clients), examples, min_examples)
 
 
 def power_law(examples: int, clients: int, exponent: float, min_examples: int, seed: int) -> list[Indices]:
@@ -136,24 +139,39 @@ def power_law(examples: int, clients: int, exponent: float, min_examples: int, s
     if not 1 < exponent < np.inf:
         raise ValueError(f"exponent is {exponent}; a number above 1 is expected")
     rng = generator(seed, "data", "power_law")
-    return _dealt(rng, (1.0 - rng.random(clients)) ** (-1.0 / (exponent - 1.0)), examples, min_examples)
+    return _dealt(rng, np.log1p(-rng.random(clients)) / (1.0 - exponent), examples, min_examples)
+
+
+def _normal(rng: np.random.Generator, sigma: float, count: int) -> npt.NDArray[np.float64]:
+    """Logarithms of lognormal weights; infinite where they overflow."""
+    with np.errstate(over="ignore"):
+        return sigma * rng.standard_normal(count)
 
 
 def _dealt(
-    rng: np.random.Generator, weights: npt.NDArray[np.float64], examples: int, min_examples: int
+    rng: np.random.Generator, logarithms: npt.NDArray[np.float64], examples: int, min_examples: int
 ) -> list[Indices]:
     order = rng.permutation(examples).astype(np.int32)
-    sizes = _sizes(weights, examples, min_examples)
+    sizes = _sizes(logarithms, examples, min_examples)
     return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 
-def _sizes(weights: npt.NDArray[np.float64], total: int, least: int) -> npt.NDArray[np.int64]:
-    """Whole numbers from `least` that add up to `total`; what is above `least` is in proportion to the weights."""
-    count = len(weights)
+def _sizes(logarithms: npt.NDArray[np.float64], total: int, least: int) -> npt.NDArray[np.int64]:
+    """Whole numbers from `least` that add up to `total`; what is above `least` is in proportion to the weights.
+
+    The weights come as their logarithms, and the largest counts as 1: of heavy tails they are beyond any float.
+    """
+    count = len(logarithms)
     if count < 1 or least < 1 or count * least > total:
         raise ValueError(f"{count} clients cannot have at least {least} of {total} examples each")
+    if not np.isfinite(logarithms).all():
+        raise ValueError("the weights of the clients go beyond what can be computed; a less extreme law is accepted")
+    weights = np.exp(logarithms - logarithms.max())
     # Differences of rounded running sums: each within one of its share, and together exact.
     ends = np.floor(np.cumsum(weights) / weights.sum() * (total - count * least) + 1e-9).astype(np.int64)
+    ends = np.minimum(ends, total - count * least)
     ends[-1] = total - count * least
     sizes: npt.NDArray[np.int64] = np.diff(ends, prepend=0) + least
+    if sizes.min() < least or sizes.sum() != total:
+        raise RuntimeError(f"{total} examples were dealt in parts of {sizes.min()} to {sizes.max()}, {sizes.sum()}")
     return sizes

@@ -99,7 +99,8 @@ def number_clients(source: Source, names: tuple[str, ...], rows: int) -> Clients
         if blank.any():
             where = source.where(int(np.argmax(blank)))
             raise source.wrong(f"{source.noun} `{name}` has nothing ({where}); a client for each row is expected")
-        known, numbers = np.unique(column.astype(str) if column.dtype.kind == "O" else column, return_inverse=True)
+        column = source.identities(name, column)
+        known, numbers = np.unique(column, return_inverse=True)
         # Numbered anew with each column, so that the product stays below the square of the rows.
         codes = np.unique(codes * len(known) + numbers, return_inverse=True)[1]
         columns.append(column)

@@ -333,6 +333,29 @@ def test_a_run_whose_parts_have_changed_is_refused(own: Path, file: str, old: st
     assert manifest(own / "run") == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "key"), [("data", "data.dataset"), ("net", "model.name"), ("rounds", "training.rounds")]
+)
+def test_a_run_whose_scenario_cannot_be_used_any_more_is_refused(
+    own: Path, tmp_path: Path, damage: str, key: str
+) -> None:
+    broken = tmp_path / "run"
+    shutil.copytree(own / "run", broken)
+    told = manifest(broken)
+    if damage == "rounds":
+        told["scenario"]["training"]["rounds"] = value = -4
+    elif damage == "data":
+        told["scenario"]["data"]["dataset"] = value = str(own / "gone.csv")
+    else:
+        told["scenario"]["model"]["name"] = value = f"{own / 'gone.py'}:Net"
+    (broken / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    said = refused("--resume", str(broken))
+    assert f"{broken / 'manifest.json'}: {key}: " in said
+    assert str(value) in said
+    assert "Traceback" not in said
+    assert manifest(broken) == told
+
+
 def test_a_run_whose_parts_are_as_they_were_is_taken_up_and_one_of_another_aivsim_is_not(own: Path) -> None:
     broken = own / "again"
     shutil.copytree(own / "run", broken)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.data import Dataset, Federation, chance_distance, dataset, federation, heterogeneity, label_distance
@@ -100,6 +100,27 @@ def test_sizes_follow_their_laws() -> None:
     least = [len(p) for p in federation(data, "power_law", 100, 0, exponent=1.2, min_examples=50).train]
     assert min(least) >= 50
     assert max(least) > 10_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    law=st.sampled_from(["power_law", "lognormal", "labels"]),
+    clients=st.integers(2, 12),
+    extreme=st.sampled_from([1e-300, 1e-12, 1e-3, 0.5]),
+    seed=st.integers(0, 5),
+    least=st.integers(1, 5),
+)
+@example(law="power_law", clients=5, extreme=1e-3, seed=0, least=1)
+def test_heavy_tails_still_deal_each_example_once(
+    law: str, clients: int, extreme: float, seed: int, least: int
+) -> None:
+    """Weights beyond any float: the largest takes nearly all, the others have their minimum."""
+    data = made(100, 2)
+    minimum: dict[str, Any] = {} if law == "labels" else {"min_examples": least}
+    exponent, sigma = max(1 + extreme, math.nextafter(1, 2)), 1 / extreme
+    fed = federation(data, law, clients, 0, seed, exponent=exponent, sigma=sigma, **minimum)
+    assert everything(fed).tolist() == list(range(100))
+    assert min(len(part) for part in fed.train) >= minimum.get("min_examples", 1)
 
 
 def test_natural_clients_with_too_little_are_passed_over() -> None:
@@ -205,6 +226,8 @@ def test_iid_parts_are_as_unlike_as_chance_makes_them() -> None:
         ({"partition": "shards", "clients": 900, "per_client": 2}, "2 shards each"),
         ({"partition": "labels", "clients": 10, "per_client": 11}, "11 of 10 labels"),
         ({"partition": "labels", "clients": 1797, "per_client": 10}, "cannot share the 178 examples"),
+        ({"partition": "dirichlet", "clients": 10, "alpha": 1e308}, "alpha is 1e.308"),
+        ({"partition": "lognormal", "clients": 10, "sigma": 1.7e308}, "beyond what can be computed"),
         ({"partition": "lognormal", "clients": 10, "sigma": -1.0}, "sigma"),
         ({"partition": "power_law", "clients": 10, "exponent": 1.0}, "exponent"),
         ({"partition": "power_law", "clients": 1798}, "1798 clients"),

@@ -49,6 +49,25 @@ def test_a_table_of_text(tmp_path: Path) -> None:
     assert (labels.y.tolist(), labels.classes, labels.client) == ([1, 0, 0, 1], 2, None)
 
 
+@pytest.mark.parametrize(
+    ("cells", "numbers", "names"),
+    [
+        # One and the same float.
+        ("18446744073709551616 18446744073709551617", [0, 1], ("18446744073709551616", "18446744073709551617")),
+        ("7 007 7", [1, 0, 1], ("007", "7")),
+        ("1e5 10e4 1e5", [1, 0, 1], ("10e4", "1e5")),
+        ("10 9 -1 10", [2, 1, 0, 2], ()),
+        ("a a\0", [0, 1], ("a", "a\0")),
+    ],
+)
+def test_a_client_is_what_its_cell_says(tmp_path: Path, cells: str, numbers: list[int], names: tuple[str, ...]) -> None:
+    rows = "".join(f"{cell}, 1, 0\n" for cell in cells.split(" "))
+    data = read(write(tmp_path, "own.csv", f"client,a,y\n{rows}"))
+    assert data.client is not None
+    assert data.client.tolist() == numbers
+    assert data.client_names == names
+
+
 def test_the_same_table_in_other_forms(tmp_path: Path) -> None:
     options = {"y": "sick", "client": "site", "x": ("age", "weight"), "missing": "impute"}
     expected = read(write(tmp_path, "own.csv", TABLE), options)
