@@ -7,7 +7,6 @@ server is not zero in the second, and client 2 comes back with the state that th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,11 +38,11 @@ def slope(k: int, x: float) -> float:
     return A[k] * (x - C[k])
 
 
-def change(k: int, x: float, direction: Callable[[float], float]) -> float:
-    """What client k's epochs of steps along a direction change of x."""
+def change(k: int, x: float, fresh: float = 1.0, shift: float = 0.0, bend: float = 0.0) -> float:
+    """What client k's steps along fresh · ∇f_k(y) + shift + bend · (y − x) change of x."""
     y = x
     for _ in range(EPOCHS[k]):
-        y -= RATE * direction(y)
+        y -= RATE * (fresh * slope(k, y) + shift + bend * (y - x))
     return y - x
 
 
@@ -60,7 +59,7 @@ def taken(cohort: tuple[int, ...]) -> float:
 def test_fedavg_moves_by_the_whole_mean_of_those_that_came() -> None:
     x = START
     for cohort in COHORTS:
-        x += mean(cohort, {k: change(k, x, lambda y, k=k: slope(k, y)) for k in cohort})
+        x += mean(cohort, {k: change(k, x) for k in cohort})
     assert rounds(fedavg(quadratic(), MOST)).x == pytest.approx(x, abs=1e-6)
 
 
@@ -68,7 +67,7 @@ def test_fednova_takes_its_effective_steps_from_those_that_came() -> None:
     """x + τ_eff Σ p Δ/τ over the cohort, τ_eff = Σ p τ of the cohort as well."""
     x = START
     for cohort in COHORTS:
-        each = {k: change(k, x, lambda y, k=k: slope(k, y)) / EPOCHS[k] for k in cohort}
+        each = {k: change(k, x) / EPOCHS[k] for k in cohort}
         x += mean(cohort, {k: float(EPOCHS[k]) for k in cohort}) * mean(cohort, each)
     assert rounds(fednova(quadratic(), MOST)).x == pytest.approx(x, abs=1e-6)
 
@@ -77,7 +76,7 @@ def test_scaffold_moves_its_control_variate_by_the_share_that_came() -> None:
     """Algorithm 1: x by the mean of the changes, c by |S|/N of the mean of c_i⁺ − c_i."""
     x, c, own = START, 0.0, dict.fromkeys(range(4), 0.0)
     for cohort in COHORTS:
-        moves = {k: change(k, x, lambda y, k=k, c=c: slope(k, y) - own[k] + c) for k in cohort}
+        moves = {k: change(k, x, shift=c - own[k]) for k in cohort}
         turns = {k: -c - moves[k] / (EPOCHS[k] * RATE) for k in cohort}
         x += mean(cohort, moves)
         c += taken(cohort) * mean(cohort, turns)
@@ -94,7 +93,7 @@ def test_feddyn_moves_h_by_the_share_that_came() -> None:
     """Algorithm 1: h ← h − α |S|/N mean(θ_k − θ), θ ← mean(θ_k) − h / α."""
     alpha, x, h, own = 0.5, START, 0.0, dict.fromkeys(range(4), 0.0)
     for cohort in COHORTS:
-        moves = {k: change(k, x, lambda y, k=k, x=x: slope(k, y) - own[k] + alpha * (y - x)) for k in cohort}
+        moves = {k: change(k, x, shift=-own[k], bend=alpha) for k in cohort}
         h -= alpha * taken(cohort) * mean(cohort, moves)
         x += mean(cohort, moves) - h / alpha
         for k in cohort:
@@ -110,7 +109,7 @@ def test_mimelite_keeps_most_of_its_momentum_and_takes_little_of_the_gradient() 
     """m ← (1 − β) mean ∇f_i(x) + β m of those that came, and clients step along (1 − β) ∇f_i(y) + β m."""
     beta, x, m = 0.8, START, 0.0
     for cohort in COHORTS:
-        moves = {k: change(k, x, lambda y, k=k, m=m: (1 - beta) * slope(k, y) + beta * m) for k in cohort}
+        moves = {k: change(k, x, fresh=1 - beta, shift=beta * m) for k in cohort}
         m = (1 - beta) * mean(cohort, {k: slope(k, x) for k in cohort}) + beta * m
         x += mean(cohort, moves)
     found = rounds(mimelite(quadratic(), MOST, beta=beta))
@@ -123,7 +122,7 @@ def test_afl_scales_partial_cohorts_up_to_all_clients() -> None:
     x, mixture, gain, server_rate = START, np.full(4, 0.25), 0.01, 0.5
     for cohort in AFL_COHORTS:
         scale = 4 / len(cohort)
-        moves = {k: change(k, x, lambda y, k=k: slope(k, y)) for k in cohort}
+        moves = {k: change(k, x) for k in cohort}
         losses = np.array([A[k] * (x - C[k]) ** 2 / 2 if k in cohort else 0.0 for k in range(4)])
         x += server_rate * scale * sum(mixture[k] * moves[k] for k in cohort)
         risen = mixture + gain * scale * losses
