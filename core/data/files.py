@@ -128,6 +128,8 @@ def _npz(path: Path) -> Source:
                 found: Column = arrays[name]
         except (*broken, struct.error, MemoryError) as error:
             raise _unreadable(path, ".npz", error) from error
+        if not isinstance(found, np.ndarray):
+            raise ValueError(f"{path}: `{name}` is no array but {len(found)} other bytes; arrays (.npy) are accepted")
         return found.astype(object) if found.dtype.kind == "U" else found
 
     return Source(path, tuple(sorted(sizes)), read)
@@ -146,6 +148,9 @@ def _parquet(path: Path) -> Source:
         raise _unreadable(path, ".parquet", error) from error
     if size > MAX_ARRAY_BYTES:
         raise ValueError(f"{path}: has {size} bytes unpacked; at most {MAX_ARRAY_BYTES} are accepted")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: two columns are called `{name}`; a name of its own for each is expected")
 
     def read(name: str) -> Column:
         try:
