@@ -52,7 +52,7 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether its columns are those of a table, and not arrays of any shape."""
-        return self.path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"))
+        return self.path.name.lower().endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"))
 
     @property
     def noun(self) -> str:
@@ -203,9 +203,9 @@ def _from_arrow(path: Path, name: str, column: Any) -> Column:
 
 def _text(path: Path) -> str:
     """The text of a file, unpacked. Raises `ValueError`."""
-    kind = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    kind = "".join(path.suffixes[-2:]) if path.name.lower().endswith(".gz") else path.suffix
     try:
-        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
+        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
             raw = file.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, kind, error) from error

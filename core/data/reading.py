@@ -44,7 +44,7 @@ def read(path: str | Path, options: dict[str, Any] | None = None) -> Dataset:
         known = ", ".join(field.name for field in dataclasses.fields(Reading))
         raise ValueError(f"{path}: data.options: {error}; accepted: {known}") from error
     source = open_source(path)
-    if source.path.name.endswith((".txt", ".txt.gz")):
+    if source.path.name.lower().endswith((".txt", ".txt.gz")):
         how = dataclasses.replace(how, text="text")
     _check_roles(source, how)
     task: TaskName = how.task or ("next_token" if how.text and not how.y else "classification")

@@ -69,6 +69,13 @@ def test_a_client_is_what_its_cell_says(tmp_path: Path, cells: str, numbers: lis
     assert data.client_names == names
 
 
+def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
+    for name in ("OWN.CSV", "OWN.CSV.GZ"):
+        content = gzip.compress(b"a,y\n1,0\n") if name.endswith("GZ") else "a,y\n1,0\n"
+        assert read(write(tmp_path, name, content)).x.tolist() == [[1]]
+    assert read(write(tmp_path, "OWN.TXT", "abcabca"), {"length": 2}).task == "next_token"
+
+
 def test_the_same_table_in_other_forms(tmp_path: Path) -> None:
     options = {"y": "sick", "client": "site", "x": ("age", "weight"), "missing": "impute"}
     expected = read(write(tmp_path, "own.csv", TABLE), options)
