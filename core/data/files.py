@@ -52,7 +52,7 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether its columns are those of a table, and not arrays of any shape."""
-        return self.path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"))
+        return self.path.name.lower().endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"))
 
     @property
     def noun(self) -> str:
@@ -128,6 +128,8 @@ def _npz(path: Path) -> Source:
                 found: Column = arrays[name]
         except (*broken, struct.error, MemoryError) as error:
             raise _unreadable(path, ".npz", error) from error
+        if not isinstance(found, np.ndarray):
+            raise ValueError(f"{path}: `{name}` is no array but {len(found)} other bytes; arrays (.npy) are accepted")
         return found.astype(object) if found.dtype.kind == "U" else found
 
     return Source(path, tuple(sorted(sizes)), read)
@@ -146,6 +148,9 @@ def _parquet(path: Path) -> Source:
         raise _unreadable(path, ".parquet", error) from error
     if size > MAX_ARRAY_BYTES:
         raise ValueError(f"{path}: has {size} bytes unpacked; at most {MAX_ARRAY_BYTES} are accepted")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: two columns are called `{name}`; a name of its own for each is expected")
 
     def read(name: str) -> Column:
         try:
@@ -198,9 +203,9 @@ def _from_arrow(path: Path, name: str, column: Any) -> Column:
 
 def _text(path: Path) -> str:
     """The text of a file, unpacked. Raises `ValueError`."""
-    kind = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    kind = "".join(path.suffixes[-2:]) if path.name.lower().endswith(".gz") else path.suffix
     try:
-        with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
+        with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
             raw = file.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, kind, error) from error

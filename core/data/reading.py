@@ -22,6 +22,7 @@ from core.data.values import (
     Clients,
     Draft,
     clean_numbers,
+    lacks,
     no_number,
     number_clients,
     scale_of,
@@ -43,7 +44,7 @@ def read(path: str | Path, options: dict[str, Any] | None = None) -> Dataset:
         known = ", ".join(field.name for field in dataclasses.fields(Reading))
         raise ValueError(f"{path}: data.options: {error}; accepted: {known}") from error
     source = open_source(path)
-    if source.path.name.endswith((".txt", ".txt.gz")):
+    if source.path.name.lower().endswith((".txt", ".txt.gz")):
         how = dataclasses.replace(how, text="text")
     _check_roles(source, how)
     task: TaskName = how.task or ("next_token" if how.text and not how.y else "classification")
@@ -84,16 +85,21 @@ def _from_rows(source: Source, how: Reading) -> Draft:
     x = _matrix(source, how, y_name) if source.is_table and not how.x else _named(source, how)
     if x.size == 0:
         raise source.wrong(f"x is {shape_of(x)}; at least one example with at least one value is expected")
-    if len(y) != len(x):
+    if y.ndim < 1 or len(y) != len(x):
         raise source.wrong(f"{source.noun} `{y_name}` is {shape_of(y)}; a target for each of {len(x)} rows is expected")
     clients = number_clients(source, _client_names(source, how), len(x))
     test = _test_rows(source, how, len(x))
     if how.x_test or how.y_test:
         x_test, y_test = source.column(how.x_test, "x_test"), source.column(how.y_test, "y_test")
-        if x_test.shape[1:] != x.shape[1:] or len(x_test) != len(y_test) or x_test.dtype.kind not in "fiub":
+        fit = x_test.ndim == x.ndim and x_test.shape[1:] == x.shape[1:] and x_test.dtype.kind in "fiub"
+        if (
+            not fit
+            or y_test.shape != (len(x_test), *y.shape[1:])
+            or (y.dtype.kind == "O") != (y_test.dtype.kind == "O")
+        ):
             raise source.wrong(
-                f"`{how.x_test}` is {shape_of(x_test)} and `{how.y_test}` {shape_of(y_test)}; "
-                f"test examples of shape {list(x.shape[1:])} and as many targets are expected"
+                f"`{how.x_test}` is {shape_of(x_test)} and `{how.y_test}` {shape_of(y_test)}; test examples of shape "
+                f"{list(x.shape[1:])}, and as many targets like those of `{y_name}`, {shape_of(y)}, are expected"
             )
         test = np.concatenate([np.zeros(len(x), np.bool_), np.ones(len(x_test), np.bool_)])
         if clients is not None:
@@ -123,6 +129,9 @@ def _named(source: Source, how: Reading) -> npt.NDArray[Any]:
         return parts[0]
     if not source.is_table and len(names) == 1:
         raise source.wrong(f"array `{names[0]}` is {shape_of(parts[0])}; numbers of shape [examples, …] are expected")
+    for name, part in zip(names, parts, strict=True):
+        if part.ndim < 1:
+            raise source.wrong(f"array `{name}` is {shape_of(part)}; a value for each example is expected")
     lengths = {len(part) for part in parts}
     if len(lengths) > 1:
         raise source.wrong(
@@ -145,12 +154,25 @@ def _matrix(source: Source, how: Reading, y_name: str) -> npt.NDArray[Any]:
 def _values(source: Source, name: str, column: Column, how: Reading) -> npt.NDArray[Any]:
     """A column of numbers; of categories, several of 0 and 1, in the order of their values."""
     if name in tupled(how.categories):
-        text = column.dtype.kind == "O"
-        missing = column == "" if text else ~np.isfinite(column.astype(np.float64))
-        known = np.unique(column[~missing])
-        if len(known) > 1000:
-            raise source.wrong(f"column `{name}` has {len(known)} categories; at most 1000 are accepted")
+        if column.ndim != 1:
+            raise source.wrong(f"{source.noun} `{name}` is {shape_of(column)}; one category for each row is expected")
+        lacking = lacks(column)
+        if how.missing_value is not None and column.dtype.kind in "fiu":
+            lacking |= column == how.missing_value
+        if lacking.any() and how.missing == "refuse":
+            row = int(np.argmax(lacking))
+            raise source.wrong(
+                f"{source.noun} `{name}` has a missing value ({source.where(row)}); a category for each row is "
+                "expected; with `data.options.missing`, impute or drop"
+            )
+        if lacking.all():
+            raise source.wrong(f"{source.noun} `{name}` has no category in any row; one or more is expected")
+        known = np.unique(column[~lacking])
+        if len(known) > MAX_CATEGORIES:
+            raise source.wrong(f"column `{name}` has {len(known)} categories; at most {MAX_CATEGORIES} are accepted")
         coded: npt.NDArray[np.float32] = (column[:, None] == known[None, :]).astype(np.float32)
+        # What is missing is of no category: it is left out, or imputed by the shares of the client's other rows.
+        coded[lacking] = np.nan
         return coded
     if column.dtype.kind not in "fiub":
         no_number(source, name, column)
@@ -169,6 +191,13 @@ def _test_rows(source: Source, how: Reading, rows: int) -> npt.NDArray[np.bool_]
         raise source.wrong(
             f"{source.noun} `{how.test}` is {shape_of(column)}; one value for each of {rows} rows is expected"
         )
+    lacking = lacks(column)
+    if lacking.any():
+        where = source.where(int(np.argmax(lacking)))
+        raise source.wrong(
+            f"{source.noun} `{how.test}` has a missing value ({where}); a value for each row is expected, as it says "
+            "which rows are the test part"
+        )
     if how.test_values:
         wanted = how.test_values
         return np.array([value in wanted for value in column.tolist()], np.bool_)
@@ -183,7 +212,7 @@ def _test_rows(source: Source, how: Reading, rows: int) -> npt.NDArray[np.bool_]
 def _from_text(source: Source, how: Reading, task: TaskName) -> Draft:
     """Characters are tokens: of all a client says for next-token prediction, else of one row."""
     text = source.column(how.text, "text")
-    if text.dtype.kind != "O":
+    if text.dtype.kind != "O" or text.ndim != 1:
         raise source.wrong(f"{source.noun} `{how.text}` is {shape_of(text)}; text is expected")
     clients = number_clients(source, _client_names(source, how), len(text))
     if task == "next_token":
@@ -242,8 +271,11 @@ def _from_series(source: Source, how: Reading) -> Draft:
     test = None if test is None else test[recording]
     if how.target is None:
         y = source.column(how.y or "y", "y")
-        if len(y) != len(bounds) - 1:
-            raise source.wrong(f"there are {len(y)} targets for {len(bounds) - 1} recordings; as many are expected")
+        if y.ndim < 1 or len(y) != len(bounds) - 1:
+            raise source.wrong(
+                f"{source.noun} `{how.y or 'y'}` is {shape_of(y)}; targets for {len(bounds) - 1} recordings are "
+                "expected, one for each"
+            )
         return Draft(series[rows], y[recording], clients, test, recording)
     after = start + how.window - 1 + how.horizon
     column = series[:, how.target].astype(np.float64)
@@ -254,6 +286,11 @@ def _from_series(source: Source, how: Reading) -> Draft:
     draft = Draft(series[rows], y, clients, test, recording)
     # A target that was not measured can be neither learned nor tested.
     draft.keep(np.flatnonzero(np.isfinite(y)))
+    if not len(draft.x):
+        raise source.wrong(
+            f"column {how.target} of `{name}` has no number {how.horizon} rows after any window; a target for one "
+            "window or more is expected"
+        )
     return draft
 
 

@@ -57,6 +57,11 @@ def blanks(column: Column) -> npt.NDArray[np.bool_]:
     return np.array([value is None or str(value).strip() in MISSING for value in column], np.bool_)
 
 
+def lacks(column: Column) -> npt.NDArray[np.bool_]:
+    """Which values of a column are missing: no number, or a text that stands for nothing."""
+    return np.isnan(column) if column.dtype.kind == "f" else blanks(column)
+
+
 def no_number(source: Source, name: str, column: Column) -> NoReturn:
     hint = ""
     shown = str(column.dtype)
@@ -203,7 +208,7 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
     if y.dtype.kind == "O" and task == "classification" and how.above is None:
         blank = blanks(y)
         if blank.any() and how.missing == "drop":
-            draft.keep(np.flatnonzero(~blank))
+            _keep_targets(source, name, draft, ~blank)
             y = draft.y
         elif blank.any():
             where = source.where(int(draft.origin[np.argmax(blank)]))
@@ -221,7 +226,7 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
         with np.errstate(over="ignore"):
             bad = ~np.isfinite(y.astype(np.float32))
         if bad.any() and how.missing == "drop":
-            draft.keep(np.flatnonzero(~bad))
+            _keep_targets(source, name, draft, ~bad)
             y = draft.y
         elif bad.any():
             row = int(np.argmax(bad))
@@ -231,7 +236,7 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
                 "is expected, or data.options.missing: drop"
             )
     if task == "regression":
-        return (y.astype(np.float64) / how.y_scale).astype(np.float32), 1
+        return _divided(source, how, name, draft), 1
     if how.above is not None:
         return (y > how.above).astype(np.int32), 2
     wrong = (y < 0) | (y >= MAX_CLASSES) | (y != np.floor(y) if y.dtype.kind == "f" else False)
@@ -242,3 +247,24 @@ def targets(source: Source, how: Reading, task: TaskName, draft: Draft) -> tuple
             f"{MAX_CLASSES - 1} are expected, or text; for other numbers data.options.task: regression"
         )
     return y.astype(np.int32), int(y.max()) + 1
+
+
+def _keep_targets(source: Source, name: str, draft: Draft, there: npt.NDArray[np.bool_]) -> None:
+    if not there.any():
+        raise source.wrong(f"{source.noun} `{name}` has no target in any row that is left; one or more is expected")
+    draft.keep(np.flatnonzero(there))
+
+
+def _divided(source: Source, how: Reading, name: str, draft: Draft) -> npt.NDArray[np.float32]:
+    """The targets of a regression in units of `y_scale`, as float32."""
+    with np.errstate(over="ignore"):
+        scaled: npt.NDArray[np.float32] = (draft.y.astype(np.float64) / how.y_scale).astype(np.float32)
+    infinite = ~np.isfinite(scaled)
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise source.wrong(
+            f"{source.noun} `{name}` has the value {draft.y[row]} ({source.where(int(draft.origin[row]))}), which "
+            f"divided by data.options.y_scale, {how.y_scale:g}, is no number that float32 can hold; a larger "
+            "divisor is accepted"
+        )
+    return scaled

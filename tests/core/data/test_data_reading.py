@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def test_a_client_is_what_its_cell_says(tmp_path: Path, cells: str, numbers: lis
     assert data.client is not None
     assert data.client.tolist() == numbers
     assert data.client_names == names
+
+
+def test_suffixes_in_capitals_are_the_same(tmp_path: Path) -> None:
+    for name in ("OWN.CSV", "OWN.CSV.GZ"):
+        content = gzip.compress(b"a,y\n1,0\n") if name.endswith("GZ") else "a,y\n1,0\n"
+        assert read(write(tmp_path, name, content)).x.tolist() == [[1]]
+    assert read(write(tmp_path, "OWN.TXT", "abcabca"), {"length": 2}).task == "next_token"
 
 
 def test_the_same_table_in_other_forms(tmp_path: Path) -> None:
@@ -252,6 +260,17 @@ def test_forecasts(tmp_path: Path) -> None:
         ('a,y\n"1,0\n', {}, "line 3: unexpected end"),
         ("a,y\n1,0\n", {"colour": "red"}, "data.options.*colour.*accepted: task, x, y"),
         ("a,y\n,0\n,1\n", {"missing": "drop"}, "every example lacks a value"),
+        ("a,t,y\n1,0,0\n2,,1\n", {"test": "t"}, r"column `t` has a missing value \(line 3\)"),
+        ("a,t,y\n1,u,0\n2,?,1\n", {"test": "t", "test_values": ("u",)}, r"`t` has a missing value \(line 3\)"),
+        ("a,b,y\n1,u,0\n2,,1\n", {"categories": "b"}, r"column `b` has a missing value \(line 3\).*impute or drop"),
+        ("a,b,y\n1,u,0\n2, ,1\n", {"categories": "b"}, r"column `b` has a missing value \(line 3\)"),
+        ("a,b,y\n1,u,0\n2,?,1\n", {"categories": "b"}, r"column `b` has a missing value \(line 3\)"),
+        ("a,b,y\n1,3,0\n2,,1\n", {"categories": "b"}, r"column `b` has a missing value \(line 3\)"),
+        ("a,b,y\n1,,0\n", {"categories": "b", "missing": "drop"}, "column `b` has no category in any row"),
+        ("a,y\n1,\n2,\n", {"missing": "drop"}, "column `y` has no target in any row"),
+        ("a,y\n1,?\n2,?\n", {"missing": "drop", "task": "regression"}, "column `y` has no target in any row"),
+        ("a,y\n,0\n1,?\n", {"missing": "drop", "task": "regression"}, "column `y` has no target in any row"),
+        ("a,y\n1,0\n1,2\n", {"task": "regression", "y_scale": 1e-300}, r"value 2 \(line 3\).*y_scale, 1e-300"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(tmp_path: Path, text: str, options: dict[str, Any], match: str) -> None:
@@ -278,9 +297,41 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, text: str, options: 
         ),
         ({"x": np.zeros((9, 3)), "y": np.zeros(2, int)}, {"window": 2}, "data.options.offset"),
         ({"x": np.zeros((2, 9, 3)), "y": np.zeros(2, int)}, {"window": 10}, "no recording has the 10 rows"),
-        ({"x": np.zeros((2, 9, 3)), "y": np.zeros(3, int)}, {"window": 3}, "3 targets for 2 recordings"),
+        (
+            {"x": np.zeros((2, 9, 3)), "y": np.zeros(3, int)},
+            {"window": 3},
+            r"`y` is int64\[3\]; targets for 2 recordings",
+        ),
         ({"x": np.zeros((2, 9, 3))}, {"window": 3, "target": 3, "task": "regression"}, "columns 0 to 2"),
         ({"x": np.zeros((9, 3)), "o": np.array([0, 5, 3])}, {"window": 2, "offset": "o"}, "ascending"),
+        (
+            {"x": np.zeros((2, 3), int), "y": np.zeros(2, int)},
+            {"categories": "x"},
+            r"`x` is int64\[2, 3\]; one category",
+        ),
+        (
+            {"x": np.zeros((2, 3)), "y": np.zeros(2, int), "z": np.array(1)},
+            {"x": ("x", "z")},
+            r"array `z` is int64\[\]",
+        ),
+        ({"text": np.array("abc")}, {"text": "text"}, r"array `text` is object\[\]; text is expected"),
+        ({"x": np.zeros((2, 3)), "y": np.array(1)}, {}, r"array `y` is int64\[\]; a target for each"),
+        ({"x": np.zeros((2, 9, 3)), "y": np.array(1)}, {"window": 3}, r"array `y` is int64\[\]; targets for 2"),
+        (
+            {"x": np.zeros((2, 3)), "y": np.zeros(2, int), "z": np.zeros((2, 2), int)},
+            {"x_test": "x", "y_test": "z"},
+            r"`z` int64\[2, 2\]; test examples of shape \[3\]",
+        ),
+        (
+            {"x": np.zeros((2, 3)), "y": np.zeros(2, int), "z": np.array(["a", "b"])},
+            {"x_test": "x", "y_test": "z"},
+            r"targets like those of `y`, int64\[2\]",
+        ),
+        (
+            {"x": np.full((2, 9, 3), np.nan)},
+            {"window": 3, "target": 1, "task": "regression", "missing": "impute"},
+            "column 1 of `x` has no number 1 rows after any window",
+        ),
         ({"x": np.array([[{}]], dtype=object), "y": np.zeros(1, int)}, {}, "not a readable"),
     ],
 )
@@ -307,6 +358,26 @@ def test_parquet_that_does_not_fit_is_refused(tmp_path: Path, columns: dict[str,
     pq.write_table(pa.table(columns), tmp_path / "bad.parquet")
     with pytest.raises(ValueError, match=match):
         read(tmp_path / "bad.parquet")
+
+
+def test_a_category_that_is_missing_is_dropped_or_imputed(tmp_path: Path) -> None:
+    path = write(tmp_path, "own.csv", "client,b,y\n0,u,0\n0,v,1\n0,?,1\n1,v,0\n1,,1\n")
+    dropped = read(path, {"categories": "b", "missing": "drop"})
+    assert dropped.x.tolist() == [[1, 0], [0, 1], [0, 1]]
+    # The shares of the client's other rows.
+    imputed = read(path, {"categories": "b", "missing": "impute"})
+    assert imputed.x.tolist() == [[1, 0], [0, 1], [0.5, 0.5], [0, 1], [0, 1]]
+
+
+def test_files_whose_parts_are_no_columns_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=np.zeros((2, 3)))
+    with zipfile.ZipFile(tmp_path / "own.npz", "a") as archive:
+        archive.writestr("y", b"no array")
+    with pytest.raises(ValueError, match=r"own.npz: `y` is no array but 8 other bytes"):
+        read(tmp_path / "own.npz")
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["y", "y"]), tmp_path / "own.parquet")
+    with pytest.raises(ValueError, match=r"own.parquet: two columns are called `y`"):
+        read(tmp_path / "own.parquet")
 
 
 def test_too_large_files_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
