@@ -364,10 +364,12 @@ class Device(Foresight):
         self._set_limit()
         if (severity, self._limit) != before:
             self._emit(ThrottleChanged(severity, self._limit[0]))
-        if self._limit[1] == 0.0 and profile.dynamic_w > 0.0 and self.on:
+        if self._limit[1] == 0.0 and profile.dynamic_w > 0.0:
+            # One that is off already, crashed or empty, stays so until it has cooled too.
             self._hot = True
-            self._emit(Overheated())
-            self._turn_off("overheated")
+            if self.on:
+                self._emit(Overheated())
+                self._turn_off("overheated")
         elif severity == 0 and self._hot:
             self._hot = False
             self._turn_on_if_it_can()
