@@ -11,7 +11,6 @@ alone. `word` gives the same bits for one device.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -51,18 +50,21 @@ def generator(seed: int, *path: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(_Key(_digest(seed, path, 16))))  # type: ignore[arg-type]
 
 
-def first_normals(seed: int, paths: Iterable[tuple[str | int, ...]]) -> npt.NDArray[np.float64]:
+class FirstNormals:
     """The first standard normal number of the generator of each path, without making as many generators."""
-    bits = np.random.Philox(key=0)
-    state: Any = bits.state
-    draw = np.random.Generator(bits).standard_normal
-    found: list[float] = []
-    for path in paths:
-        raw = _digest(seed, path, 16)
-        state["state"]["key"] = np.frombuffer(raw, "<u8")
-        bits.state = state
-        found.append(float(draw()))
-    return np.array(found)
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._bits = np.random.Philox(key=0)
+        #: That of a generator which has drawn nothing.
+        self._state: Any = self._bits.state
+        self._draw = np.random.Generator(self._bits).standard_normal
+
+    def __call__(self, *path: str | int) -> float:
+        """That of `generator(seed, *path)`."""
+        self._state["state"]["key"] = np.frombuffer(_digest(self._seed, path, 16), "<u8")
+        self._bits.state = self._state
+        return float(self._draw())
 
 
 def key_words(seed: int, *path: str | int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from core.availability.quantiles import normal
 
 #: The quantities, in the order in which one is drawn given those before it.
 TRAITS: Final = ("speed", "availability", "data", "network")
+_SPEED: Final = TRAITS.index("speed")
 #: Pivots below this are taken for zero: the matrix is singular, which is allowed.
 _TINY: Final = 1e-12
 
@@ -51,8 +52,9 @@ class Traits:
 
     def __init__(self, correlations: Mapping[Pair, float], seed: int, group: str) -> None:
         self._factor = factor(correlations)
-        self._seed, self._group = seed, group
+        self._group = group
         self._key = rng.stream_key(seed, group, "traits")
+        self._first_normal = rng.FirstNormals(seed)
 
     def scores(self, trait: str, indices: Numbers) -> Floats:
         """Standard normal scores of a trait, the same bits for one device as among many."""
@@ -64,8 +66,12 @@ class Traits:
         return total
 
     def score(self, trait: str, index: int) -> float:
-        """The score of one device."""
-        return float(self.scores(trait, np.array([index]))[0])
+        """The score of one device; in plain numbers, as one in an array costs ten times as much."""
+        total, key = 0.0, rng.member_key(self._key, index)
+        for place, weight in enumerate(self._factor[TRAITS.index(trait)]):
+            if weight:
+                total += weight * (self._speed(index) if place == _SPEED else normal().of(rng.word(key, place)))
+        return total
 
     def multiples(self, trait: str, spread: float, indices: Numbers) -> Floats:
         """Lognormal multiples with the median 1 and this standard deviation of their logarithms."""
@@ -78,7 +84,10 @@ class Traits:
         return math.exp(spread * self.score(trait, index)) if spread else 1.0
 
     def _independent(self, place: int, indices: Numbers) -> Floats:
-        if TRAITS[place] == "speed":
-            # Drawn by name, as for devices that are no members of a joint draw.
-            return rng.first_normals(self._seed, ((f"{self._group}-{i}", "speed") for i in indices.tolist()))
+        if place == _SPEED:
+            return np.array([self._speed(index) for index in indices.tolist()])
         return normal().of_all(rng.words(rng.member_keys(self._key, indices), place))
+
+    def _speed(self, index: int) -> float:
+        # Drawn by name, as for devices that are no members of a joint draw.
+        return self._first_normal(f"{self._group}-{index}", "speed")

@@ -77,4 +77,5 @@ def test_words_are_uniform_and_neighbours_are_independent() -> None:
 def test_first_normals_are_those_of_generators() -> None:
     paths = [(f"phone-{i}", "speed") for i in range(200)]
     alone = [float(rng.generator(3, *path).standard_normal()) for path in paths]
-    assert rng.first_normals(3, paths).tolist() == alone
+    first = rng.FirstNormals(3)
+    assert [first(*path) for path in paths] == alone
