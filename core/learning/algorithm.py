@@ -41,7 +41,8 @@ class Algorithm:
     `evaluate(params, shard) -> {"metrics": score, loss}`, the score being the accuracy or, of a regression, the error
     `apply(params, shared, kept, mean, count, total) -> {"params", "shared", "kept"}`: the mean is the weighted one of
     what was collected, `count` what `exact_mean` counted (`weight`, `accepted`, `not_finite`), and `total` (a float)
-    the weight of all known clients, so that weight / total is the share of them that the mean is of.
+    the weight of all clients that have ever come, also of those that are away, so that weight / total is the share of
+    all that the mean is of.
 
     A key is a pair of words (`core.rng.key_words`), epochs an int, the learning rate a float. Some have more:
 

@@ -124,8 +124,10 @@ class Job(Actor):
         self.offers: dict[str, int] = {}
         #: Whether a round waits for clients: who comes must wake it.
         self.enrolling = False
-        #: What they would weigh together.
-        self.pool_weight = 0
+        #: Clients that were there and are not now, with their examples, and what all that are known weigh together: the
+        #: share that a round is of is one of all, whoever is away at the moment.
+        self.away: dict[str, int] = {}
+        self.known_weight = 0
         #: Numbers of clients, for algorithms that tell them apart.
         self.slots: dict[str, int] = {}
         #: The groups of arrays that the algorithm's server holds.
@@ -229,19 +231,20 @@ class Job(Actor):
 
     def _tally(self, ctx: Context, number: int) -> Tally:
         """Begin to count."""
-        return Tally(number=number, started_s=ctx.now, available=len(self.pool), weight=self.pool_weight)
+        return Tally(number=number, started_s=ctx.now, available=len(self.pool), weight=self.known_weight)
 
     def _admit(self, client: str, examples: int) -> None:
         """A client has so many examples; without any it is not asked to train."""
         self._dismiss(client)
+        weight = self.algorithm.weight
+        self.known_weight += weight(examples) - weight(self.away.pop(client, 0))
         if examples:
             self.pool[client] = examples
-            self.pool_weight += self.algorithm.weight(examples)
 
     def _dismiss(self, client: str) -> None:
         examples = self.pool.discard(client)
         if examples is not None:
-            self.pool_weight -= self.algorithm.weight(examples)
+            self.away[client] = examples
 
     def _is_short(self) -> bool:
         """Whether somebody who comes now could be asked at once."""

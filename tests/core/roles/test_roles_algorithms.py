@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from aivsim.testing import FakeContext, FakeDevice, SimulatedRun, deploy, place, run_sim
-from core.actor import Actor, ArrayDict, Message, PeerGone
+from core.actor import Actor, ArrayDict, Context, Message, PeerGone
 from core.compute import Eager, Evaluator, Rows, Shard
-from core.deployment import Deployment, Population
+from core.deployment import Deployment, Fault, Population
 from core.devices import link, profile
 from core.learning import ALGORITHMS, Algorithm
 from core.learning.registry import example
 from core.records import ClientEvaluationRow, ClientRow, ParticipationRow, RoundRow
 from core.roles import MESSAGES, AsyncCoordinator, Coordinator, Requirements, TrainingPlan, Worker
-from core.roles.messages import ClientEvaluateRequest, ClientEvaluateResult, RoundOver, TrainRequest, TrainResult
+from core.roles.messages import (
+    CheckIn,
+    CheckOut,
+    ClientEvaluateRequest,
+    ClientEvaluateResult,
+    RoundOver,
+    TrainRequest,
+    TrainResult,
+)
 from core.wire import frame_size
 from tests.theory.rounds import clients, contraction, quadratic
 
@@ -76,6 +84,54 @@ def job(
     if settings.get("fidelity", "train") == "train":
         return run, dict(look["world"].evaluator.value(keeping.made.result))
     return run, {}
+
+
+class Restless(Worker):
+    """Two of these check out after each training, and come back 40 s later."""
+
+    made: ClassVar[dict[str, Worker]] = {}
+
+    async def _train(self, ctx: Context, request: TrainRequest) -> None:
+        self.made.setdefault(ctx.name, self)
+        await super()._train(ctx, request)
+        if ctx.name in ("w1", "w2"):
+            await ctx.send(self.coordinator, CheckOut())
+            await ctx.sleep(40.0)
+            await ctx.send(self.coordinator, CheckIn(examples=self.shard.count))
+
+
+def test_scaffolds_server_keeps_the_mean_of_all_clients_whoever_is_away() -> None:
+    """Karimireddy et al. 2020, Algorithm 1: c moves by |S|/N, N being all clients, so that it stays the mean of theirs.
+
+    Two of six check out after each of their trainings, and one is lost for good, while rounds go on. With the weight of
+    those who are there for N, c is too large.
+    """
+    algorithm = ALGORITHMS["scaffold"](example(), 2)
+    keeping = Keeping(algorithm, plan(rounds=6, min_participants=2, max_participants=3, pause_s=10.0))
+    Restless.made.clear()
+    placements = [place("coordinator", keeping)]
+    for i, shard in enumerate(SHARDS):
+        make = functools.partial(Restless, "coordinator", algorithm, shard)
+        placements.append(place(f"w{i}", make, device="laptop", kind="wifi"))
+    look: dict[str, Any] = {}
+    faults = (Fault("crash", "w5", 25.0, 1e6),)
+    run = run_sim(
+        deploy(placements, MESSAGES, faults=faults, peer_timeout_s=5.0), prepare=lambda w: look.update(world=w)
+    )
+    rounds = run.of(RoundRow)
+    assert [row.outcome for row in rounds] == ["aggregated"] * 6
+    assert min(row.available for row in rounds) < 4
+    assert sum(message.type == "CheckOut" for message in run.messages) >= 2
+    value = look["world"].evaluator.value
+    weights = {f"w{i}": shard.count for i, shard in enumerate(SHARDS)}
+    states = {
+        name: value(worker.state.client) for name, worker in Restless.made.items() if worker.state.client is not None
+    }
+    control = value(keeping.made.server["shared"])
+    for key, array in control.items():
+        mean = sum(weights[name] * np.asarray(state[key], np.float64) for name, state in states.items())
+        assert np.abs(array).max() > 1e-3
+        np.testing.assert_allclose(array, mean / sum(weights.values()), rtol=1e-5, atol=1e-6)
 
 
 # Messages.
