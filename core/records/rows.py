@@ -309,6 +309,9 @@ class HostLinkRow(Row, frozen=True, kw_only=True):
     packet_bytes: Annotated[int, Meta(description="Their bytes, IP headers included.")]
     lost: Annotated[int, Meta(description="Packets of these that were lost by chance, as the links' loss says.")]
     overflowed: Annotated[int, Meta(description="Packets of these that found a full queue.")]
+    late: Annotated[
+        int, Meta(description="Packets of these that were passed on over 2 ms late, as this machine was too slow.")
+    ]
 
 
 class HostRunRow(Row, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from core.network import Jitter, JitterState
 from real_runtime.emulation.access import Access, Stage
 
 _HEADER_BYTES: Final = 20
+#: A packet that is passed on so much later than its links say is late: this machine cannot keep up with them, s.
+LATE_S: Final = 0.002
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -46,12 +48,14 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct):
-    """What a node has sent: packets, their bytes, and how many of them were lost by chance or found a full queue."""
+    """What a node has sent: packets, their bytes, and how many of them were lost by chance, found a full queue, or were
+    passed on late."""
 
     packets: int = 0
     bytes: int = 0
     lost: int = 0
     overflowed: int = 0
+    late: int = 0
 
 
 class Shaper:
@@ -142,9 +146,12 @@ class Shaper:
         """The packets that have reached their nodes by now, with the nodes' numbers, in order."""
         heap = self._heap
         arrived: list[tuple[int, bytes]] = []
+        late_s = now_s - LATE_S
         while heap and heap[0][0] <= now_s:
             at_s, _, port, packet, sender = heappop(heap)
             if port < 0:
+                if at_s < late_s:
+                    self.counts[sender].late += 1
                 arrived.append((~port, packet))
                 continue
             passed_s = self._access[port].down.take(at_s, len(packet))

@@ -139,6 +139,7 @@ class Wiring:
                 packet_bytes=count.bytes,
                 lost=count.lost,
                 overflowed=count.overflowed,
+                late=count.late,
             )
             for port, count in zip(self.plan.ports, counts, strict=False)
         ]

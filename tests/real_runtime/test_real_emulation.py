@@ -103,6 +103,10 @@ def test_a_burst_leaves_at_the_rate_of_the_slower_link_however_late_the_relay_is
     for mark in range(10):
         late.offer(0.0, 0, packet(1, 1500, mark))
     assert len(late.due(first_s + 4.5 * 1500 / 2e5)) == 5, "those that are due, and no more, when it looks again"
+    # A packet takes 7.5 ms: the five had been due for 3.75 ms and more, which is late; the next is not.
+    assert (late.counts[0].late, links.counts[0].late) == (5, 0)
+    assert len(late.due(first_s + 5.1 * 1500 / 2e5)) == 1
+    assert late.counts[0].late == 5
 
 
 def test_a_full_queue_drops_what_comes() -> None:
