@@ -155,7 +155,7 @@ def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:
 
 
 def test_flash_as_its_phones_wrote_it(tmp_path: Path) -> None:
-    """The form that FLASH's own reader takes (models/timer.py): charges among the events, any case, blank lines, CRLF."""
+    """What FLASH's own reader takes (models/timer.py): charges among the events, any case, blank lines; and CRLF."""
     lines = (
         "2020-01-29 00:43:40\tbattery_charged_off",
         "2020-01-29 00:43:40\t93.0%",
