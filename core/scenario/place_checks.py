@@ -103,8 +103,8 @@ def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
             (*path, "battery"),
             f"a charge above {100.0 * least:g} %, as one number or the higher of two; or charging: true, or users who "
             "charge (availability)",
-            f"at {station.ambient:g} °C a {station.device} that nobody charges cannot train with this: its load is then "
-            f"{load_w:.3g} W",
+            f"at {station.ambient:g} °C a {station.device} that nobody charges cannot train with this: its load is "
+            f"then {load_w:.3g} W",
         )
 
 
@@ -132,8 +132,8 @@ def _filled(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fi
         yield Finding(
             (*path, "battery"),
             f"at most {100.0 * most:g} %, or a class of devices with a higher battery.cell.limit_v",
-            f"with up to {100.0 * charge:g} % they start above what the charger of a {station.device} can give: it stops "
-            f"at {battery.limit_v:g} V, which the battery has at rest with less",
+            f"with up to {100.0 * charge:g} % they start above what the charger of a {station.device} can give: it "
+            f"stops at {battery.limit_v:g} V, which the battery has at rest with less",
         )
 
 
