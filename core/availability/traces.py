@@ -5,8 +5,10 @@ FLASH's states (JSON), and a table of our own (CSV: client, time_s and state).
 
 FedScale: a client is available when, with t modulo `finish_time`, `active[i] <= t <= inactive[i]`; it is idle, charging
 and on free Wi-Fi then, and at home otherwise. FLASH: available when the screen is off or locked, the battery charges,
-and the network is Wi-Fi; the three are kept apart here. In a table, `state` is idle, any of in_use, charging and
-metered joined by +, or end, which tells when the trace of its client begins anew.
+and the network is Wi-Fi; the three are kept apart here. As for FLASH's own reader (`models/timer.py`), the case of
+events does not matter, blank lines are nothing, and the battery's charge (93.0%) stands among the events. In a table,
+`state` is idle, any of in_use, charging and metered joined by +, or end, which tells when the trace of its client
+begins anew.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import dataclasses
 import datetime
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
@@ -154,21 +157,28 @@ def _fedscale(where: str, data: bytes) -> Iterator[Trace]:
 
 # FLASH.
 
-_NETWORKS: Final = {"wifi": 0, "2G": METERED, "3G": METERED, "4G": METERED, "5G": METERED, "Unknown": METERED}
-#: What an event makes of a state: bits that it clears, and bits that it sets.
+#: Bits beside those of a state while a phone's lines are read: its screen is off, it is locked, nothing is known of
+#: either yet. Any of them leaves it alone, as FLASH has it: available with the screen off or locked.
+_OFF: Final = 8
+_LOCKED: Final = 16
+_UNTOLD: Final = 32
+#: What an event, in lower case, makes of a state: bits that it clears, and bits that it sets.
 _EVENTS: Final[Mapping[str, tuple[int, int]]] = {
-    "battery_charged_on": (CHARGING, CHARGING),
+    "battery_charged_on": (0, CHARGING),
     "battery_charged_off": (CHARGING, 0),
     "battery_low": (0, 0),
     "battery_okay": (0, 0),
     "phone_on": (0, 0),
     "phone_off": (0, 0),
-    "screen_on": (IN_USE, IN_USE),
-    "screen_unlock": (IN_USE, IN_USE),
-    "screen_off": (IN_USE, 0),
-    "screen_lock": (IN_USE, 0),
-    **{network: (METERED, bit) for network, bit in _NETWORKS.items()},
+    "screen_on": (_OFF | _UNTOLD, 0),
+    "screen_off": (_UNTOLD, _OFF),
+    "screen_unlock": (_LOCKED | _UNTOLD, 0),
+    "screen_lock": (_UNTOLD, _LOCKED),
+    "wifi": (METERED, 0),
+    **dict.fromkeys(("2g", "3g", "4g", "5g", "unknown"), (0, METERED)),
 }
+#: The battery's charge, such as 93.0%, stands among the events and changes nothing.
+_CHARGE: Final = re.compile(r"[0-9]+(\.[0-9]+)?%")
 _DAY_S: Final = 86_400.0
 
 
@@ -189,20 +199,23 @@ def _flash(where: str, data: bytes) -> Iterator[Trace]:
         times: list[float] = []
         states: list[int] = []
         # Until it is told otherwise: left alone, on its battery, on a network that costs.
-        state = METERED
-        for number, line in enumerate(filter(None, messages.split("\n")), 1):
-            stamp, _, event = line.partition("\t")
-            event = event.strip()
-            change = _EVENTS.get(event)
+        told = METERED | _UNTOLD
+        for number, line in enumerate(messages.split("\n"), 1):
+            if not line.strip():
+                continue
+            stamp, _, event = (part.strip() for part in line.strip().partition("\t"))
+            change = (0, 0) if _CHARGE.fullmatch(event) else _EVENTS.get(event.lower())
             if change is None:
                 known = ", ".join(_EVENTS)
-                _refuse(f"{here}, line {number}", f"has the unknown event {event[:60]!r}; known are {known}")
-            time_s = _stamp(f"{here}, line {number}", stamp.strip())
+                why = f"has the unknown event {event[:60]!r}; known are {known} and a charge such as 93.0%"
+                _refuse(f"{here}, line {number}", why)
+            time_s = _stamp(f"{here}, line {number}", stamp)
             if times and time_s < times[-1]:
-                _refuse(f"{here}, line {number}", f"goes back in time, to {stamp.strip()}")
-            state = state & ~change[0] | change[1]
+                _refuse(f"{here}, line {number}", f"goes back in time, to {stamp}")
+            told = told & ~change[0] | change[1]
+            in_use = 0 if told & (_OFF | _LOCKED | _UNTOLD) else IN_USE
             times.append(time_s)
-            states.append(state)
+            states.append(told & (CHARGING | METERED) | in_use)
         if not times:
             _refuse(here, "has no event")
         # Whole days from midnight on, so that the time of day stays what it was when the trace begins anew.

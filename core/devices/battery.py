@@ -143,6 +143,11 @@ class Battery:
         """Charge of the full battery, C."""
         return (self._energy[1] - self._energy[0]) / (self._ocv[0] * (LEVELS[1] - LEVELS[0]))
 
+    @property
+    def limit_level(self) -> float:
+        """Charge at which the voltage at rest comes to the charger's limit: what charging can never pass."""
+        return LEVELS[bisect.bisect_right(self._ocv, self.limit_v)]
+
     def spare_w(self, load_w: float) -> float:
         """Power at the terminals while the charger gives all that a load of less than `charge_w` leaves it, W."""
         return (self.charge_w - load_w) * self.charge_efficiency

@@ -37,7 +37,7 @@ from core.roles import (
     TrainingPlan,
     Worker,
 )
-from core.scenario import resolve
+from core.scenario import resolve, shares
 from core.scenario.explain import located
 from core.scenario.findings import Finding, KeyPath
 from core.scenario.fleet import Fleet
@@ -68,7 +68,10 @@ class Study:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user may not expect of it, in sentences."""
-        return tuple(_notes(self.scenario, self.federation))
+        found = list(_notes(self.scenario, self.federation))
+        if self.deployment.plain_paths:
+            found += shares.notes(self.scenario)
+        return tuple(found)
 
 
 def _wrong(scenario: Scenario, path: KeyPath, hint: str, accepted: str = "") -> ValueError:

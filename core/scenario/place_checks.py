@@ -72,7 +72,8 @@ def _radio(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
 
 
 def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
-    """The battery, when full, feeds the device's full load in the cold that the group starts in."""
+    """In the cold that the group starts in the battery feeds the full load when it is full, and the load of training
+    with what it has, unless somebody charges it."""
     from core.scenario.schema import Group
 
     if not isinstance(station, Group):
@@ -84,12 +85,55 @@ def _feeds(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fin
     battery = profile.battery
     if battery is None:
         return
+    factor = battery.resistance_factor(station.ambient)
     load_w = profile.most_w
-    if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, battery.resistance_factor(station.ambient)) == 0.0:
+    if load_w > 0.0 and battery.empty_s(battery.energy_j, load_w, factor) == 0.0:
         yield Finding(
             (*path, "ambient"),
             f"a temperature at which the battery of a {station.device} feeds its full load of {load_w:.3g} W",
             "in this cold its resistance is too large, even when it is full",
+        )
+        return
+    charge = _highest_charge(station)
+    load_w = profile.idle_w + profile.dynamic_w
+    left_alone = not station.charging and station.availability.kind == "always"
+    if left_alone and battery.empty_s(battery.energy_at(charge), load_w, factor) == 0.0:
+        least = battery.level_at(battery.least_j(load_w, factor))
+        yield Finding(
+            (*path, "battery"),
+            f"a charge above {100.0 * least:g} %, as one number or the higher of two; or charging: true, or users who "
+            "charge (availability)",
+            f"at {station.ambient:g} °C a {station.device} that nobody charges cannot train with this: its load is "
+            f"then {load_w:.3g} W",
+        )
+
+
+def _highest_charge(group: Group) -> float:
+    """The highest charge that a device of a group can start with."""
+    from core.scenario.schema import TYPICAL
+
+    return 1.0 if group.battery == TYPICAL else group.battery[1]
+
+
+def _filled(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Finding]:
+    """The battery starts with a charge that its charger can give it."""
+    from core.scenario.schema import Group
+
+    if not isinstance(station, Group):
+        return
+    try:
+        battery = resolve.profile(s, station.device).battery
+    except ValueError:
+        return
+    if battery is None:
+        return
+    charge, most = _highest_charge(station), battery.limit_level
+    if charge > most:
+        yield Finding(
+            (*path, "battery"),
+            f"at most {100.0 * most:g} %, or a class of devices with a higher battery.cell.limit_v",
+            f"with up to {100.0 * charge:g} % they start above what the charger of a {station.device} can give: it "
+            f"stops at {battery.limit_v:g} V, which the battery has at rest with less",
         )
 
 
@@ -133,4 +177,4 @@ def _host(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Find
         yield Finding((*path, "host"), accepted, f"a {station.device} {problem}")
 
 
-PLACE_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _spread, _within_reach, _host)
+PLACE_CHECKS: Final = (_device, _link, _region, _radio, _feeds, _filled, _spread, _within_reach, _host)

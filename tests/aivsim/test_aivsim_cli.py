@@ -238,6 +238,26 @@ def test_check_takes_overrides() -> None:
 def test_check_of_ours(name: str) -> None:
     done = invoke("check", name)
     assert done.exit_code == 0, done.output
+    assert "note:" not in done.output
+
+
+def test_check_says_what_stays_unused_of_the_coordinators_link() -> None:
+    slow = "links.slow={kind: wifi, latency: 5 ms, up: 1 Mbit/s, down: 1 Mbit/s}"
+    centre = "links.centre={kind: ethernet, latency: 1 ms, up: 140 Mbit/s, down: 1 Gbit/s}"
+    done = invoke(
+        "check",
+        "quickstart",
+        *(
+            part
+            for setting in (slow, centre, "coordinator.link=centre", "devices.0.link=slow")
+            for part in ("--set", setting)
+        ),
+    )
+    assert "note: in the simulator, while 14 clients at once receive from the coordinator" in done.output
+    assert (
+        "each has at most 10 Mbit/s of the 140 Mbit/s of its link (up), and about 32 % of that stay unused"
+        in done.output
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import pickle
@@ -153,6 +154,74 @@ def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:
     ]
 
 
+def test_flash_as_its_phones_wrote_it(tmp_path: Path) -> None:
+    """What FLASH's own reader takes (models/timer.py): charges among the events, any case, blank lines; and CRLF."""
+    lines = (
+        "2020-01-29 00:43:40\tbattery_charged_off",
+        "2020-01-29 00:43:40\t93.0%",
+        "2020-01-29 00:43:41\twifi",
+        "",
+        "2020-01-29 06:00:00\tBattery_Charged_On ",
+        "   ",
+        "2020-01-29 07:00:00\t100%",
+        "2020-01-29 08:00:00\tUnknown",
+        "2020-01-29 09:00:00\tWIFI",
+        "2020-01-29 10:00:00\tunknown",
+        "2020-01-30 01:00:00\t0.0%",
+        "",
+    )
+    files = {end: write(tmp_path / f"{end!r}.json", {"0": {"messages": end.join(lines)}}) for end in ("\n", "\r\n")}
+    (trace,) = read_traces(files["\n"])
+    assert read_traces(files["\r\n"]) == (trace,)
+    # The charge on the second day changes nothing, but the trace lasts until then.
+    assert trace.period_s == 2 * 86_400.0
+    assert list(zip(trace.times_s, trace.states, strict=True)) == [
+        (2620.0, METERED),
+        (2621.0, 0),
+        (6 * 3600.0, CHARGING),
+        (8 * 3600.0, CHARGING | METERED),
+        (9 * 3600.0, CHARGING),
+        (10 * 3600.0, CHARGING | METERED),
+    ]
+
+
+def test_lines_of_flash_are_counted_with_blank_ones(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.json", {"u": {"messages": "\n1\twifi\n \n2\tdance\n"}})
+    with pytest.raises(TraceError, match="line 4: has the unknown event 'dance'"):
+        read_traces(file)
+
+
+def test_a_phone_of_flash_is_in_use_with_its_screen_on_and_not_locked(tmp_path: Path) -> None:
+    """All sequences of four. Screen and lock of which nothing was told yet, but of the other, are a user's."""
+    sequences = list(itertools.product(("on", "off", "lock", "unlock"), repeat=4))
+    clients = {
+        " ".join(events): {"messages": "".join(f"{i}0\tscreen_{event}\n" for i, event in enumerate(events, 1))}
+        for events in sequences
+    }
+    found = {trace.name: trace for trace in read_traces(write(tmp_path / "t.json", clients))}
+    for events in sequences:
+        on, locked = True, False
+        for i, event in enumerate(events, 1):
+            on = {"on": True, "off": False}.get(event, on)
+            locked = {"lock": True, "unlock": False}.get(event, locked)
+            in_use = bool(state_at(found[" ".join(events)], 10.0 * i) & IN_USE)
+            assert in_use == (on and not locked), (events, i)
+
+
+@pytest.mark.parametrize(
+    ("messages", "at_rest"),
+    [
+        ("1\twifi\n2\tbattery_charged_on\n3\tscreen_lock\n4\tscreen_on\n", True),
+        ("1\twifi\n2\tbattery_charged_on\n3\tscreen_off\n4\tscreen_unlock\n", True),
+        ("1\twifi\n2\tbattery_charged_on\n3\tscreen_on\n4\tscreen_unlock\n", False),
+        ("1\twifi\n2\tbattery_charged_on\n", True),
+    ],
+)
+def test_a_locked_phone_that_lights_up_is_at_rest(tmp_path: Path, messages: str, at_rest: bool) -> None:
+    (trace,) = read_traces(write(tmp_path / "t.json", {"u": {"messages": messages}}))
+    assert (state_at(trace, 5.0) == DOCKED) == at_rest
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -163,6 +232,9 @@ def test_flash_is_read_as_it_defines_itself(tmp_path: Path) -> None:
         ({"u": {}}, "has no `messages`"),
         ({"u": {"messages": ""}}, "has no event"),
         ({"u": {"messages": "5\tdance\n"}}, "unknown event 'dance'"),
+        ({"u": {"messages": "5\t%\n"}}, "unknown event '%'"),
+        ({"u": {"messages": "5\tmuch%\n"}}, "unknown event 'much%'"),
+        ({"u": {"messages": "5\t93.0\n"}}, "unknown event '93.0'; known are .* and a charge such as 93.0%"),
         ({"u": {"messages": "later\twifi\n"}}, "begins with 'later'"),
         ({"u": {"messages": "nan\twifi\n"}}, "begins with 'nan'"),
         ({"u": {"messages": "1e300\twifi\n"}}, "begins with '1e300'"),

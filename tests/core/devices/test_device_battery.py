@@ -1,5 +1,6 @@
 """The battery: exact inverses, conservation, an ODE solver as reference, the known limits, and what cannot be."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -111,6 +112,15 @@ def test_charging_is_the_inverse_of_its_time(level: float, factor: float, share:
     full, rest_lost_j = CELL.charged(first_j, LIMIT_W, factor, whole_s)
     assert full == pytest.approx(max(start_j, full_j), rel=1e-12)
     assert lost_j + rest_lost_j == pytest.approx(CELL.charged(start_j, LIMIT_W, factor, whole_s * 2.0)[1], abs=1e-6)
+
+
+@given(st.floats(3.6, 4.3), st.floats(0.001, 20.0), factors)
+def test_no_charger_passes_the_charge_of_its_limit_at_rest(limit_v: float, limit_w: float, factor: float) -> None:
+    cell = dataclasses.replace(CELL, limit_v=limit_v)
+    assert cell.level_at(cell.full_j(limit_w, factor)) <= cell.limit_level
+    without_losses = dataclasses.replace(cell, resistance_ohm=(0.0,) * len(cell.levels))
+    assert without_losses.level_at(without_losses.full_j(limit_w, factor)) == cell.limit_level
+    assert CELL.limit_level == battery().limit_level == 1.0
 
 
 @given(levels, factors)

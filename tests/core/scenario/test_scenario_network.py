@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.devices import backbone_delays
 from core.network import Autoregressive, Markov, Outages, Replay, WiFi
+from core.network.fairness import max_min_rates
 from core.network.traces import TraceWrong, read_trace
-from core.scenario import ScenarioError, load, parse, resolve
+from core.scenario import ScenarioError, load, parse, resolve, shares
 from core.scenario.build import study
 
 GROUP = {"name": "phone", "count": 5, "device": "phone_mid", "link": "wifi_home"}
@@ -258,3 +262,73 @@ def test_regions_are_the_catalogues_the_backbones_and_own_places() -> None:
 def test_a_group_out_of_reach_of_the_coordinator_is_refused() -> None:
     said = refused(devices=[{**GROUP, "region": "west_europe"}])
     assert "no delay between west_europe and europe" in said
+
+
+# What equal shares leave unused.
+
+UNEQUAL: dict[str, Any] = {
+    "data": {"partition": "iid"},
+    "training": {"rounds": 1},
+    "coordinator": {"device": "server", "link": "centre"},
+    "devices": [{**GROUP, "name": "slow", "count": 4, "link": "slow"}, {**GROUP, "count": 1, "link": "fast"}],
+    "links": {
+        "centre": {"kind": "ethernet", "latency": "1 ms", "up": "10 Mbit/s", "down": "1 Gbit/s"},
+        "slow": {"kind": "wifi", "latency": "5 ms", "up": "1 Mbit/s", "down": "1 Mbit/s"},
+        "fast": {"kind": "wifi", "latency": "5 ms", "up": "100 Mbit/s", "down": "100 Mbit/s"},
+    },
+}
+
+
+def unequal(**changes: Any) -> tuple[str, ...]:
+    return study(parse({**UNEQUAL, **changes})).notes
+
+
+def test_capacity_that_slower_clients_leave_unused_is_told_with_the_remedy() -> None:
+    (note,) = unequal()
+    assert "while 5 clients at once receive from the coordinator" in note
+    assert "each has at most 2 Mbit/s of the 10 Mbit/s of its link (up), and about 40 % of that stay unused" in note
+    assert "`network.sharing: max_min`" in note
+    up = UNEQUAL["links"] | {"centre": {**LINK, "kind": "ethernet", "up": "1 Gbit/s", "down": "10 Mbit/s"}}
+    (note,) = unequal(links=up)
+    assert "while 5 clients at once send to the coordinator" in note
+    assert "of its link (down), and about 40 % of that stay unused" in note
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": {"sharing": "max_min"}},
+        # Whole paths are max-min fair wherever the network is more than a star of steady links.
+        {"network": {"transport": "cubic"}},
+        # Nobody could use more, nobody leaves anything, and one alone has no share.
+        {"devices": UNEQUAL["devices"][:1]},
+        {"devices": [{**GROUP, "link": "fast"}]},
+        {"training": {"rounds": 1, "max_participants": 1}},
+        {"training": {"rounds": 1, "max_participants": 1, "algorithm": "fedbuff"}},
+    ],
+)
+def test_nothing_is_told_where_nothing_is_left_unused(changes: dict[str, Any]) -> None:
+    assert unequal(**changes) == ()
+
+
+def test_it_is_the_clients_asked_at_once_that_share() -> None:
+    (note,) = unequal(training={"rounds": 1, "max_participants": 2, "over_selection": 2})
+    assert "while 4 clients at once" in note
+    (note,) = unequal(training={"rounds": 1, "max_participants": 3, "over_selection": 2})
+    assert "while 5 clients at once" in note
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.1, 100.0), st.lists(st.tuples(st.floats(0.01, 100.0), st.integers(1, 4)), min_size=1, max_size=5))
+def test_what_is_lost_is_the_difference_to_max_min_fair_rates(rate: float, groups: list[tuple[float, int]]) -> None:
+    rates = [own for own, count in groups for _ in range(count)]
+    share = rate / len(rates)
+    fair = max_min_rates([rate, *rates], [[(0, 1.0), (i, 1.0)] for i in range(1, len(rates) + 1)], [inf] * len(rates))
+    equal = sum(min(own, share) for own in rates)
+    lost = shares.lost_share([(own / share, count) for own, count in groups])
+    assert lost == pytest.approx((sum(fair) - equal) / rate, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "drops", "faults", "hundred_phones"])
+def test_the_scenarios_leave_nothing_unused(name: str) -> None:
+    assert list(shares.notes(load(Path(__file__).parents[3] / "scenarios" / f"{name}.yaml"))) == []

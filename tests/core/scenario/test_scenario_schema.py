@@ -146,6 +146,26 @@ def test_defaults_stand_for_all_devices() -> None:
             own_numbers({"battery.pack_ohm": 0.4}) | {"devices": [GROUP | {"device": "own", "ambient": "-40 degC"}]},
             "devices.0.ambient: in this cold its resistance is too large, even when it is full",
         ),
+        (
+            {"devices": [{**GROUP, "battery": "0 %"}]},
+            "devices.0.battery: at 25 °C a phone_mid that nobody",
+        ),
+        (
+            {"devices": [{**GROUP, "battery": ["0 %", "1 %"]}]},
+            "/ a charge above 1.75 %, as one number or the higher of",
+        ),
+        (
+            {"devices": [{**GROUP, "battery": "6 %", "ambient": "-40 degC"}]},
+            "that nobody charges cannot train with this: its load is then 4.4 W / a charge above 6.25 %",
+        ),
+        (
+            own_numbers({"battery.cell.limit_v": 3.5}) | {"devices": [GROUP | {"device": "own"}]},
+            "devices.0.battery: with up to 100 % they start above what the charger of a own can give: it stops at",
+        ),
+        (
+            own_numbers({"battery.cell.limit_v": 4}) | {"devices": [GROUP | {"device": "own", "battery": "typical"}]},
+            "/ at most 81.875 %, or a class of devices with a higher battery.cell.limit_v",
+        ),
         ({"model": {"options": {"hidden": 3}}}, "softmax takes no options"),
         ({"model": {"name": "cnn", "options": {"hiden": 3}}}, 'model.options.hiden: did you mean "hidden"?'),
         ({"training": {"rounds": 1, "options": {"momentun": 0.9}}}, 'did you mean "momentum"?'),
@@ -194,6 +214,13 @@ def test_a_check_does_not_hide_behind_an_unrelated_mistake() -> None:
         {"links": {"own": {"kind": "wifi", "latency": "1 ms", "up": "1 MB/s", "down": "1 MB/s"}}},
         {"links": {}, "profiles": {}, "model": {"options": None}},
         {"devices": [{**GROUP, "region": "moon"}], "network": {"region_delays": {"moon": {"europe": "1.3 s"}}}},
+        {"devices": [{**GROUP, "battery": "5 %"}]},
+        {"devices": [{**GROUP, "battery": ["0 %", "2 %"]}]},
+        {"devices": [{**GROUP, "battery": "0 %", "charging": True}]},
+        {"devices": [{**GROUP, "battery": "0 %", "availability": "sessions"}]},
+        {"devices": [{**GROUP, "battery": "typical", "ambient": "-40 degC"}]},
+        own_numbers({"battery.cell.limit_v": 4})
+        | {"devices": [GROUP | {"device": "own", "battery": ["20 %", "80 %"]}]},
         {"model": {"name": "my.models:make", "options": {"sizes": [1, 2], "bias": True, "act": "relu"}}},
     ],
 )
