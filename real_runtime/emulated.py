@@ -101,11 +101,14 @@ class EmulatedMachine:
         self._clock = clock
         self._processor = processor
         self._events = events
+        self._course = None if placement.course is None else placement.course()
+        user = 0 if self._course is None else self._course.state
         self._device = Device(
             placement.profile,
             link_kind=placement.radio_of(placement.link),
             battery_level=placement.battery_level,
-            charging=placement.charging,
+            charging=placement.charging if self._course is None else bool(user & CHARGING),
+            in_use=bool(user & IN_USE),
             ambient_c=placement.ambient_c,
             speed=placement.speed,
             up_bytes_per_s=placement.link.up_bytes_per_s * (1.0 - placement.link.loss),
@@ -116,10 +119,7 @@ class EmulatedMachine:
         self._jobs: dict[int, tuple[asyncio.Future[JobDone], str]] = {}
         #: Of a device whose battery is pulled, whether it is on its charger.
         self._plugged: bool | None = None
-        self._course = None if placement.course is None else placement.course()
-        if self._course is not None:
-            self.view.state = self._course.state
-            self._follow_user(0.0, self._course.state)
+        self.view.state = user
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
 

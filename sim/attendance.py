@@ -87,13 +87,6 @@ class Habit:
         return self.course
 
 
-def begin(node: Node, course: Course) -> None:
-    """Put a device into the state in which the study finds it."""
-    node.device.follow_user(0.0, charging=bool(course.state & CHARGING), in_use=bool(course.state & IN_USE))
-    node.take_counts()
-    node.arm()
-
-
 def replay(node: Node, course: Course, until_s: float) -> list[Effect]:
     """Take a device that was at rest through what happened up to a time, with the check-ins that it made.
 
@@ -136,13 +129,14 @@ def _reflect(node: Node, dormant: Dormant, reflex: Reflex, at_s: float, answer: 
         node.take_counts()
 
 
-def first_answer(node: Node, course: Course) -> None:
-    """The study's beginning, for a device that is met later."""
-    begin(node, course)
+def first_answer(node: Node, course: Course) -> list[Effect]:
+    """The study's beginning, for a device that is met later; what happens to it before its actor has its say."""
+    news = node.device.on_timer(0.0)
     dormant = node.dormant
     reflex = None if dormant is None else dormant.population.reflex
-    if dormant is not None and reflex is not None:
+    if dormant is not None and reflex is not None and node.device.on:
         _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
+    return news
 
 
 class _Group:
@@ -185,6 +179,10 @@ class _Group:
     def _pace(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """The clock at the page's end over that time, by a device's state, but for uses that have begun or ended."""
         return np.where(states & IN_USE, 1.0, self.endurance.idle_share)
+
+    def may_be_empty(self) -> list[int]:
+        """Devices at rest whose battery could be empty from the study's beginning on."""
+        return np.flatnonzero(self.empty_s <= 0.0).tolist()
 
     def may_run_out(self) -> list[int]:
         """Devices at rest whose battery could be empty within the page."""
@@ -252,11 +250,10 @@ class Attendance:
         begin_s, end_s = number * PAGE_S, (number + 1) * PAGE_S
         rest = [column[self._at :] for column in self._columns]
         rest[5] = self._live_array[self._at :].copy()
-        found = [rest]
+        # Of all groups before the rest: who is woken may put others to rest.
+        found = [rest, *(self._opening(group) for group in self.groups if number == 0)]
         for group in self.groups:
-            if number == 0:
-                found.append(self._opening(group))
-            elif begin_s % REPORT_S == 0.0:
+            if number and begin_s % REPORT_S == 0.0:
                 self._report(group)
             transitions = group.until(end_s)
             group.transitions += len(transitions.time_s)
@@ -281,9 +278,16 @@ class Attendance:
                 group.dormant.node(index)
 
     def _opening(self, group: _Group) -> list[npt.NDArray[Any]]:
+        """What is sent at the study's beginning; who cannot feed itself even then is off, and woken to be so."""
         answers = group.opening[group.table.state]
+        for index in group.may_be_empty():
+            if not group.dormant.node(index).device.on:
+                answers[index] = 0
         devices = np.flatnonzero(answers)
-        return self._sendings(group, np.zeros(len(devices)), devices, answers[devices])
+        columns = self._sendings(group, np.zeros(len(devices)), devices, answers[devices])
+        # Those who are awake by now are so from after that on.
+        columns[5][:] = True
+        return columns
 
     def _sendings(
         self,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from core.actor import Start
 from core.availability import ROW, Course
 from core.deployment import Population
-from core.devices import ROW_LENGTH
+from core.devices import ROW_LENGTH, Effect
 from sim.attendance import Habit, first_answer, replay
 from sim.node import RESTED, UP
 
@@ -123,17 +123,16 @@ class Dormant:
             self._rest()
         placement = self.population.place(index)
         met = bool(self._met[index])
-        node = world.make_node(placement, self, index)
+        course = self._course(index, placement.course, met)
+        node = world.make_node(placement, self, index, 0 if course is None else course.state)
         if met:
             *device, node.control_free_s = self._devices[self._places[index]].tolist()
             node.device.from_row(device)
             node.take_counts()
-        if placement.course is not None:
-            self._catch_up(node, placement.course, met)
-        if met:
-            node.arm()
-        else:
+        news = self._catch_up(node, course, met)
+        if not met:
             node.introduce()
+        node.apply(news)
         self.awake[index] = world.nodes[placement.name] = node
         self.is_awake[index] = True
         world.live += 1
@@ -142,16 +141,23 @@ class Dormant:
             world.attendance.set_resting(self.group, index, False)
         return node
 
-    def _catch_up(self, node: Node, begin: Callable[[], Course], met: bool) -> None:
-        """Take a device and its user to the present."""
-        process, index = self.population.process, node.index
+    def _course(self, index: int, begin: Callable[[], Course] | None, met: bool) -> Course | None:
+        """What the user of a device did when it was last awake, or at the study's beginning."""
+        process = self.population.process
         if met and process is not None:
-            course = Course(process, index, self._courses[index].item())
-        else:
-            course = begin()
-            first_answer(node, course)
-        node.apply(replay(node, course, self.env._now))
+            return Course(process, index, self._courses[index].item())
+        return None if begin is None else begin()
+
+    def _catch_up(self, node: Node, course: Course | None, met: bool) -> list[Effect]:
+        """Take a device and its user to the present; what of it is news."""
+        now = self.env._now
+        if course is None:
+            # What is wrong with it from its beginning on is so before its actor begins.
+            return [] if met else node.device.on_timer(now)
+        news = [] if met else first_answer(node, course)
+        news += replay(node, course, now)
         node.habit = Habit(node, course)
+        return news
 
     def _page(self, number: int) -> _Page:
         page = self.calendar.get(number)

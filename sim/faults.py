@@ -45,8 +45,10 @@ class FaultyNode(Node):
 
     __slots__ = ("apart_in", "apart_out", "arrived", "awaiting", "message_faults")
 
-    def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
-        super().__init__(world, placement, dormant, index)
+    def __init__(
+        self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1, user: int = 0
+    ) -> None:
+        super().__init__(world, placement, dormant, index, user)
         self.message_faults = MessageFaults(world.seed, placement.name)
         #: Messages that wait for the end of a partition.
         self.apart_in: deque[tuple[Message, int, float]] = deque()

@@ -125,14 +125,16 @@ class HostedNode(Node):
 
     rests: ClassVar[bool] = False
 
-    def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
+    def __init__(
+        self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1, user: int = 0
+    ) -> None:
         if dormant is not None:
             raise ValueError(f"{placement.name} is of a population, which shares no host")
         assert placement.host is not None
         #: Set before the rest, which makes the device.
         self.host = world.hosts[placement.host]
         self._desk = Desk(self)
-        super().__init__(world, placement, dormant, index)
+        super().__init__(world, placement, dormant, index, user)
 
     def make_device(self, profile: DeviceProfile, **settings: Any) -> HostedDevice:
         return HostedDevice(profile, self.host.cores, self, **settings)

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from core.actor import DeviceFailed
+from core.availability import CHARGING, IN_USE
 from core.deployment import Placement
 from core.devices import (
     BatteryEmpty,
@@ -52,7 +53,7 @@ class Machine:
         "world",
     )
 
-    def __init__(self, world: World, placement: Placement, link: Link) -> None:
+    def __init__(self, world: World, placement: Placement, link: Link, user: int) -> None:
         self.world = world
         self.env = world.env
         self.name = placement.name
@@ -66,7 +67,9 @@ class Machine:
             now=world.env._now if placement.course is None else 0.0,
             link_kind=placement.radio_of(link),
             battery_level=placement.battery_level,
-            charging=placement.charging,
+            # On its charger from the beginning, it cannot be found empty before it is plugged in.
+            charging=placement.charging if placement.course is None else bool(user & CHARGING),
+            in_use=bool(user & IN_USE),
             ambient_c=placement.ambient_c,
             speed=placement.speed,
             up_bytes_per_s=link.goodput_bytes_per_s("up"),

@@ -77,11 +77,13 @@ class Node(Machine):
     #: What carries a bulk message from here.
     make_transfer: ClassVar[type[Transfer]] = Transfer
 
-    def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
+    def __init__(
+        self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1, user: int = 0
+    ) -> None:
         if world.paths is None and not placement.link.plain:
             raise ValueError(f"the link of {placement.name} is no steady one: the deployment needs Network.varying")
         link = self.present_link(world, placement)
-        super().__init__(world, placement, link)
+        super().__init__(world, placement, link, user)
         self.queue: list[Any] = world.env._queue
         self.next_entry = world.env._eid.__next__
         self.nodes = world.nodes

@@ -12,7 +12,7 @@ from core.deployment import Deployment, Placement
 from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.records.schema import columns
 from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fields
-from sim.attendance import Attendance, Habit, begin
+from sim.attendance import Attendance, Habit
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
 from sim.engine import ActorEnvironment, StopRun
@@ -151,10 +151,9 @@ class World:
     def populate(self) -> None:
         """Make the nodes and arrange for the starts and the faults."""
         for placement in self.deployment.placements:
-            node = self.nodes[placement.name] = self.make_node(placement)
-            if placement.course is not None:
-                course = placement.course()
-                begin(node, course)
+            course = None if placement.course is None else placement.course()
+            node = self.nodes[placement.name] = self.make_node(placement, user=0 if course is None else course.state)
+            if course is not None:
                 node.habit = Habit(node, course)
             node.introduce()
         # Before the starts: what is wrong from time zero on is so when the first actor begins.
@@ -202,14 +201,17 @@ class World:
             cell.start_run()
         return cell
 
-    def make_node(self, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> Node:
-        """The node of a placement; one that looks at its messages only where a fault may touch them."""
+    def make_node(self, placement: Placement, dormant: Dormant | None = None, index: int = -1, user: int = 0) -> Node:
+        """The node of a placement, whose user is in a state.
+
+        It is one that looks at its messages only where a fault may touch them.
+        """
         faulty = placement.name in self._touched
         if placement.host is None:
             kind = self._faulty_node if faulty else self._plain_node
         else:
             kind = self._hosted_faulty_node if faulty else self._hosted_node
-        return kind(self, placement, dormant, index)
+        return kind(self, placement, dormant, index, user)
 
     def find(self, name: str) -> Node | None:
         """The node of an actor; None if there is no such actor. One that rests is woken."""

@@ -72,7 +72,7 @@ class Body:
         now: float,
         link_kind: str,
         battery_level: float,
-        charging: bool,
+        user: tuple[bool, bool],
         ambient_c: float,
         speed: float,
         rates_bytes_per_s: tuple[float, float],
@@ -83,7 +83,7 @@ class Body:
         self.profile = profile
         self._use_radio(link_kind, rates_bytes_per_s)
         #: Whether on external power; always true without a battery.
-        self.charging = charging
+        self.charging, in_use = user
         self.ambient_c = ambient_c
         self.speed = speed
         #: Share of its speed that a fault leaves it.
@@ -98,7 +98,7 @@ class Body:
         self._level = self._severity = 0
         self._limit = profile.severity_limits[0]
         #: Whether a job is running, and whether its user keeps the screen on.
-        self._busy = self._screen = False
+        self._busy, self._screen = False, in_use
         #: Whether it stays off until it is restarted, and whether until it has cooled.
         self._held_off = self._hot = False
         #: Energy left in the battery; 0 without one.

@@ -115,6 +115,7 @@ class Device(Foresight):
         link_kind: str,
         battery_level: float = 1.0,
         charging: bool = False,
+        in_use: bool = False,
         ambient_c: float = 25.0,
         speed: float = 1.0,
         up_bytes_per_s: float = math.inf,
@@ -122,7 +123,8 @@ class Device(Foresight):
         battery_loss: float = 0.0,
     ) -> None:
         rates = up_bytes_per_s, down_bytes_per_s
-        super().__init__(profile, now, link_kind, battery_level, charging, ambient_c, speed, rates, battery_loss)
+        user = charging, in_use
+        super().__init__(profile, now, link_kind, battery_level, user, ambient_c, speed, rates, battery_loss)
         self._job: Job | None = None
         self._queue: list[tuple[int, Work, float]] | None = None
         self._effects: list[Effect] | None = None

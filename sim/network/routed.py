@@ -275,8 +275,10 @@ class RoutedNode(Node):
 
     make_transfer = PathTransfer
 
-    def __init__(self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1) -> None:
-        super().__init__(world, placement, dormant, index)
+    def __init__(
+        self, world: World, placement: Placement, dormant: Dormant | None = None, index: int = -1, user: int = 0
+    ) -> None:
+        super().__init__(world, placement, dormant, index, user)
         assert world.paths is not None
         self.paths = world.paths
         #: Max-min flows from or to here; a dict for its order.
