@@ -134,8 +134,11 @@ def first_answer(node: Node, course: Course) -> list[Effect]:
     news = node.device.on_timer(0.0)
     dormant = node.dormant
     reflex = None if dormant is None else dormant.population.reflex
-    if dormant is not None and reflex is not None and node.device.on:
-        _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
+    if dormant is not None and reflex is not None:
+        if node.device.on:
+            _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
+        elif dormant.group is not None:
+            dormant.group.mute.append(node.index)
     return news
 
 
@@ -164,6 +167,8 @@ class _Group:
         #: Of each device at rest, when its battery could be empty at the earliest, on a clock of its own: as fast as
         #: time while it is in use, at `idle_share` of that while it is not. Infinite for those awake.
         self.empty_s = MARGIN * self.endurance.in_use_s
+        #: Devices that were off when the study began; it may also be what they said then that has emptied others.
+        self.mute: list[int] = []
         #: Up to when transitions are known.
         self.end_s = 0.0
 
@@ -281,8 +286,8 @@ class Attendance:
         """What is sent at the study's beginning; who cannot feed itself even then is off, and woken to be so."""
         answers = group.opening[group.table.state]
         for index in group.may_be_empty():
-            if not group.dormant.node(index).device.on:
-                answers[index] = 0
+            group.dormant.node(index)
+        answers[group.mute] = 0
         devices = np.flatnonzero(answers)
         columns = self._sendings(group, np.zeros(len(devices)), devices, answers[devices])
         # Those who are awake by now are so from after that on.
