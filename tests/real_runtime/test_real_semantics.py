@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from core.actor import (
     Refused,
     Start,
 )
+from core.availability import CHARGING, Replay, Trace
 from core.deployment import Deployment, Fault, Placement, Population
 from core.devices import Work, link, profile
 from core.records import RecordsError
@@ -662,3 +664,30 @@ def test_a_computation_takes_as_long_as_its_device(monkeypatch: pytest.MonkeyPat
     assert [(job.function, job.outcome, job.steps) for job in jobs] == [("sum", "done", 3), ("sum", "cancelled", 3)]
     assert jobs[0].seconds == pytest.approx(seconds)
     assert jobs[0].flops == 6.0e9
+
+
+def test_an_empty_phone_on_its_charger_from_the_beginning_is_on() -> None:
+    """It answers, and never was off; one that nobody has plugged in is."""
+    numbers: list[int] = []
+    plugged, alone = (Replay((Trace("user", 1000.0, (0.0,), (state,)),), 1, 1, "phone") for state in (CHARGING, 0))
+
+    async def life(ctx: Context) -> None:
+        answer = await ctx.request("plugged", Ask(number=21), timeout=5)
+        assert isinstance(answer, Answer)
+        numbers.append(answer.number)
+        await ctx.sleep(0.2)
+
+    def phone(name: str, process: Replay) -> Placement:
+        return Placement(
+            name,
+            Echo,
+            profile("phone_mid"),
+            link("wifi_home"),
+            battery_level=0.0,
+            course=functools.partial(process.course, 0),
+        )
+
+    records = run_real(study(life, phone("plugged", plugged), phone("alone", alone)))
+    assert numbers == [42]
+    assert device_events(records, "plugged") == ["start", "end"]
+    assert device_events(records, "alone") == ["start", "battery_empty", "end"]

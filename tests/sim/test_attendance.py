@@ -331,6 +331,72 @@ def test_a_resting_phone_that_nobody_charges_runs_out_in_time() -> None:
     assert empty == [(pytest.approx(runs_out[index]), f"phone-{index}") for index in (2, 1, 0)]
 
 
+def nearly_empty(seed: int, **changes: Any) -> Any:
+    """A few phones that hardly have any charge when the study begins, some of them on their chargers."""
+    low, high = scenario().resolved()["devices"]
+    groups = [{**low, "count": 24, **changes}, {**high, "count": 16, "battery": [0.004, 0.007]}]
+    training = {**_short(), "rounds": 1, "requirements": {}, "enrol_timeout": "1 h"}
+    return scenario(seed=seed, training=training, devices=groups)
+
+
+@pytest.mark.parametrize(
+    ("seed", "charge", "max_live"),
+    [
+        (1, [0.0, 0.0], 10_000),
+        (1, [0.0, 0.005], 2),
+        (2, [0.0, 0.005], 10_000),
+        (3, [0.0, 0.005], 2),
+        (1, [0.0, 0.3], 2),
+        (2, [0.006, 0.02], 2),
+    ],
+)
+def test_phones_that_are_empty_at_the_start_say_nothing(seed: int, charge: list[float], max_live: int) -> None:
+    """At rest as awake: those off at the start send nothing then, those on their chargers or with a little do."""
+    wanted = nearly_empty(seed, battery=charge)
+    awake, _ = simulate(wanted, populations=False)
+    dead = {name for name, at_s in off_s(awake).items() if at_s == 0.0}
+    first = {message.sender for message in awake.messages if message.sent_s == 0.0}
+    assert first
+    assert not dead & first
+    assert any(name.startswith("low") for name in dead) is (charge[0] < 0.004)
+    resting, _ = simulate(wanted, populations=True, max_live=max_live)
+    assert resting.messages == awake.messages
+    assert off_s(resting) == off_s(awake)
+    found, expected = energies(resting), energies(awake)
+    assert found == {key: expected[key] for key in found}
+
+
+def test_phones_on_their_chargers_at_the_start_are_not_found_empty() -> None:
+    wanted = nearly_empty(1, battery=[0.0, 0.0], count=40)
+    courses = {p.name: p.course() for p in study(wanted).deployment.placements if p.course is not None}
+    charging = {name for name, course in courses.items() if course.state & CHARGING and name.startswith("low")}
+    run, _ = simulate(wanted, populations=False)
+    at_once = {name for name, at_s in off_s(run).items() if at_s == 0.0 and name.startswith("low")}
+    assert charging
+    assert at_once == {name for name in courses if name.startswith("low")} - charging
+    assert charging <= {message.sender for message in run.messages if message.sent_s == 0.0}
+
+
+def test_a_phone_that_its_first_check_in_empties_has_sent_it() -> None:
+    """Below a level of 0.005 it is off; above, up to 0.3 J are left to a radio that takes more to wake up."""
+    wanted = nearly_empty(1, battery=[0.005, 0.005005], link="lte_good")
+    awake, _ = simulate(wanted, populations=False)
+    emptied = {name for name, at_s in off_s(awake).items() if at_s == 0.0}
+    assert emptied & {message.sender for message in awake.messages if message.sent_s == 0.0}
+    resting, _ = simulate(wanted, populations=True, max_live=2)
+    assert resting.messages == awake.messages
+    assert off_s(resting) == off_s(awake)
+
+
+def test_empty_phones_without_users_join_nobody() -> None:
+    """A group that is there all the time is a population too, of actors that get their starts."""
+    wanted = nearly_empty(1, battery=[0.0, 0.0], availability={"kind": "always"}, correlation={})
+    for populations in (False, True):
+        run, _ = simulate(wanted, populations=populations)
+        assert {name for name in off_s(run) if name.startswith("low")} == {f"low-{index}" for index in range(24)}
+        assert not any(message.sender.startswith("low") for message in run.messages)
+
+
 #: Use of hours on one charge; between, the phone is free.
 HEAVY = """client,time_s,state
 user,0,idle
