@@ -390,11 +390,14 @@ def test_a_phone_that_its_first_check_in_empties_has_sent_it() -> None:
 
 def test_empty_phones_without_users_join_nobody() -> None:
     """A group that is there all the time is a population too, of actors that get their starts."""
-    wanted = nearly_empty(1, battery=[0.0, 0.0], availability={"kind": "always"}, correlation={})
-    for populations in (False, True):
-        run, _ = simulate(wanted, populations=populations)
-        assert {name for name in off_s(run) if name.startswith("low")} == {f"low-{index}" for index in range(24)}
-        assert not any(message.sender.startswith("low") for message in run.messages)
+    wanted = nearly_empty(1, battery=[0.0, 0.02], availability={"kind": "always"}, correlation={})
+    runs = [simulate(wanted, populations=populations)[0] for populations in (False, True)]
+    for run in runs:
+        dead = {name for name, at_s in off_s(run).items() if at_s == 0.0 and name.startswith("low")}
+        joined = {message.sender for message in run.messages if message.sender.startswith("low")}
+        assert dead
+        assert joined == {f"low-{index}" for index in range(24)} - dead
+    assert runs[1].messages == runs[0].messages
 
 
 #: Use of hours on one charge; between, the phone is free.
