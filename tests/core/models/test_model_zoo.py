@@ -13,6 +13,7 @@ from flax import nnx
 
 from core.models import CLASSIFICATION, NEXT_TOKEN, REGRESSION, Model, example, model, models
 from core.models.layers import FastConv, ReferenceConv
+from tests.core.models.forward import FORWARD
 
 IMAGE: dict[str, Any] = {"input_shape": (28, 28)}
 
@@ -132,18 +133,44 @@ SMALL = [
 ]
 
 
+def drawn_weights(of: Model) -> dict[str, np.ndarray[Any, Any]]:
+    """Weights under which every part counts: N(0, 1 / inputs), scales of normalisations around 1, biases around 0.
+
+    The initial ones hide much: biases are 0, scales 1, and attention is nearly uniform.
+    """
+    rng = np.random.Generator(np.random.Philox(key=4))
+    drawn = {}
+    for name, spec in sorted(of.spec.items()):
+        kind = name.rpartition(".")[2]
+        inputs = math.prod(spec.shape[:-1]) if kind == "kernel" else 1
+        # Queries and keys are made large, so that what they are divided by shows.
+        deviation = 2 / math.sqrt(inputs) if "project" in name else 1 / math.sqrt(inputs)
+        drawn[name] = (rng.normal(float(kind == "scale"), deviation, spec.shape)).astype(np.float32)
+    return drawn
+
+
 @pytest.mark.parametrize(("name", "options"), SMALL)
-def test_models_have_outputs_of_their_task_and_one_reference(name: str, options: dict[str, Any]) -> None:
+def test_models_have_outputs_of_their_task_one_reference_and_the_equations_of_their_papers(
+    name: str, options: dict[str, Any]
+) -> None:
     found = model(name, **options)
     params = weights(found)
     assert {n: (p.shape, p.dtype) for n, p in params.items()} == {n: (s.shape, s.dtype) for n, s in found.spec.items()}
     x = random_inputs(found)
-    outputs, reference = jax.jit(lambda p: (found.apply(p, x), found.reference(p, x)))(params)
+    both = jax.jit(lambda p: (found.apply(p, x), found.reference(p, x)))
+    outputs, reference = both(params)
     assert outputs.shape == found.task.output_shape(2, found.input_shape, found.classes)
     assert outputs.dtype == jnp.float32
     assert np.isfinite(np.asarray(outputs)).all()
     np.testing.assert_allclose(outputs, reference, rtol=1e-4, atol=1e-5)
     assert set(models()) >= {name}
+    if name in FORWARD:
+        drawn = drawn_weights(found)
+        expected = FORWARD[name]({key: p.astype(np.float64) for key, p in drawn.items()}, np.asarray(x))
+        # Half a unit in the last place is 6e-8; some 20 operations in a row, of which the longest sum has 576 terms,
+        # whose errors add up like √576, leave less than 20 · 24 · 6e-8 of the largest output.
+        for outputs in both({key: jnp.asarray(p) for key, p in drawn.items()}):
+            np.testing.assert_allclose(outputs, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
 
 
 def test_the_lstm_is_the_recurrence_of_its_equations() -> None:
