@@ -11,10 +11,11 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from core.compute import Eager, Evaluator, Rows, Shard
+from core.compute import Eager, Evaluator, Rows, Shard, ShardView
 from core.learning import fedavg
-from core.learning.local import shuffled
+from core.learning.local import shuffled, walk
 from core.models import Model, model
 from core.wire import ArrayDict
 
@@ -41,6 +42,60 @@ def test_shuffles_are_uniform() -> None:
     counts = np.bincount(np.asarray(first), minlength=5)
     assert counts[3:].tolist() == [0, 0]
     assert np.abs(counts[:3] - 1000).max() < 4 * np.sqrt(3000 * (1 / 3) * (2 / 3))
+
+
+def orders(keys: int, epochs: int, count: int) -> Any:
+    """Orders of so many examples, of each of these keys and epochs: [keys, epochs, count]."""
+    words = jnp.stack([jnp.arange(keys, dtype=jnp.uint32), jnp.full(keys, 9, jnp.uint32)], axis=1)
+    index, many = jnp.arange(count, dtype=jnp.int32), jnp.int32(count)
+    draw = jax.vmap(lambda key: jax.vmap(lambda epoch: shuffled(index, many, key, epoch))(jnp.arange(epochs)))
+    return np.asarray(jax.jit(draw)(words))
+
+
+def test_each_epoch_of_a_key_has_an_order_of_its_own() -> None:
+    """Epochs 0, 1, 2 differ; an example is anywhere as often, and where it was before says nothing about it.
+
+    Both by chi-square at the level 0.001. Cells of the table of example by position are not independent, as every order
+    fills each row and column once: (n − 1)/n of its statistic has (n − 1)² degrees of freedom. That of an example's
+    positions in two epochs that follow one another has n² − 1, and the sum over examples at most n² times n of them.
+    """
+    found = orders(1000, 3, 5)
+    long = orders(20, 3, 40)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        # Two of 40! orders are equal with a chance of 1e-48.
+        assert (long[:, one] != long[:, other]).any(axis=1).all()
+    place = np.argsort(found, axis=2)
+    table = np.stack([np.bincount(place[..., example].ravel(), minlength=5) for example in range(5)])
+    statistic = ((table - 600.0) ** 2 / 600).sum() * 4 / 5
+    assert statistic < stats.chi2.ppf(0.999, 16)
+    for example in range(5):
+        before, after = place[:, :2, example].ravel(), place[:, 1:, example].ravel()
+        pairs = np.bincount(5 * before + after, minlength=25)
+        assert stats.chisquare(pairs).pvalue > 0.001 / 5
+
+
+def test_training_sees_the_order_of_each_epoch() -> None:
+    """What two epochs of steps with one example each are given, in the order in which they are."""
+    shard = Shard(ROWS, np.arange(3, 14), 15)
+    key = jnp.array([7, 8], jnp.uint32)
+
+    def seen(arrays: dict[str, jax.Array], index: jax.Array) -> jax.Array:
+        def step(carry: Any, batch: Any) -> Any:
+            at, rows = carry
+            return (at + 1, rows.at[at].set(batch[0][0, 0])), jnp.float32(0)
+
+        view = ShardView(arrays, index, jnp.int32(11))
+        (_, rows), _ = walk(view, 1, jnp.int32(2), key, (jnp.int32(0), jnp.zeros(22, jnp.float32)), step)
+        return rows
+
+    padded = jnp.asarray(np.pad(shard.index[:11], (0, 4)))
+    rows = np.asarray(jax.jit(seen)({name: jnp.asarray(a) for name, a in ROWS.arrays.items()}, padded))
+    first, second = rows[:11], rows[11:]
+    assert sorted(first) == sorted(second) == sorted(ROWS.arrays["x"][3:14, 0])
+    assert first.tolist() != second.tolist()
+    for epoch, part in enumerate((first, second)):
+        order = np.asarray(shuffled(padded, jnp.int32(11), key, jnp.int32(epoch)))[:11]
+        assert part.tolist() == ROWS.arrays["x"][order, 0].tolist()
 
 
 def by_hand(
