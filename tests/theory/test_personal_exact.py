@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.compute import Eager, Rows, Shard
-from core.learning import ALGORITHMS, fedavg
+from core.learning import ALGORITHMS, Algorithm, fedavg
+from core.learning.clustered import ifca
 from core.learning.partial import fedbn, fedrep, normalisation
 from core.learning.personal import apfl, ditto
 from core.models import from_nnx, model
 from core.rng import key_words
 from core.wire import ArrayDict
-from tests.theory.rounds import clients, contraction, federated, quadratic, quick, weighted
+from tests.theory.rounds import clients, contraction, federated, own_model, quadratic, quick, weighted
 
 CLIENT = st.tuples(st.floats(0.8, 3), st.floats(-2, 2), st.integers(1, 3))
 
@@ -162,6 +163,59 @@ def test_fedrep_trains_the_head_first_then_the_body_and_shares_the_body_only() -
         np.testing.assert_allclose(found["state"][name], head[name], rtol=1e-4, atol=1e-6)
     for name in body:
         np.testing.assert_allclose(found["update"][name], moved[name] - body[name], rtol=1e-3, atol=1e-6)
+
+
+PERSONAL: dict[str, Algorithm] = {
+    "ditto": ditto(NORMED, 25),
+    "apfl": apfl(NORMED, 25),
+    "fedbn": fedbn(NORMED, 25),
+    "fedrep": fedrep(NORMED, 25, head="out"),
+    "ifca": ifca(NORMED, 25, clusters=3),
+}
+
+
+def drawn(rng: np.random.Generator, shapes: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays that no start and no training has, so that nothing but these can give their figures."""
+    return {name: rng.normal(0, 1, spec.shape).astype(np.float32) for name, spec in sorted(shapes.items())}
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_a_clients_own_figures_are_those_of_the_model_that_it_predicts_with(name: str) -> None:
+    """Recomputed by the plain evaluation of a model put together by hand, of clients that hold unlike states."""
+    algorithm, eager, plain = PERSONAL[name], Eager(), fedavg(NORMED, 25)
+    rng = np.random.Generator(np.random.Philox(key=6))
+    shared = algorithm.server["params"].spec
+    params = ArrayDict(drawn(rng, shared))
+    assert algorithm.personal is not None
+    for k, shard in enumerate(two_clients()):
+        own = drawn(
+            rng, {key: spec for key, spec in NORMED.spec.items() if name in ("ditto", "apfl") or key not in shared}
+        )
+        if name == "apfl":
+            own = {f"model/{key}": array for key, array in own.items()} | {"alpha": np.float32(0.3 + 0.4 * k)}
+        elif name == "ifca":
+            own = {"cluster": np.int32(2 * k)}
+        state = ArrayDict(own)
+        found = eager.run(algorithm.personal, (params, state, shard))["metrics"]
+        expected = eager.run(plain.evaluate, (own_model(name, params, state), shard))["metrics"]
+        assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+        assert float(found["accuracy"]) == float(expected["accuracy"])
+
+
+def test_ifca_is_evaluated_by_the_model_with_the_least_loss() -> None:
+    """On whatever examples: the figures of that one of the three, each evaluated alone."""
+    algorithm, eager, plain = PERSONAL["ifca"], Eager(), fedavg(NORMED, 25)
+    params = ArrayDict(drawn(np.random.Generator(np.random.Philox(key=6)), algorithm.server["params"].spec))
+    for shard in two_clients():
+        every = [
+            eager.run(plain.evaluate, (own_model("ifca", params, {"cluster": number}), shard))["metrics"]
+            for number in range(3)
+        ]
+        losses = [float(metrics["loss"]) for metrics in every]
+        assert len(set(losses)) == 3
+        found = eager.run(algorithm.evaluate, (params, shard))["metrics"]
+        assert float(found["loss"]) == pytest.approx(min(losses), rel=1e-6)
+        assert float(found["accuracy"]) == float(every[int(np.argmin(losses))]["accuracy"])
 
 
 def test_models_that_cannot_be_divided_are_refused() -> None:

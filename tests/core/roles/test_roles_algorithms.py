@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +30,7 @@ from core.roles.messages import (
     TrainResult,
 )
 from core.wire import frame_size
-from tests.theory.rounds import clients, contraction, quadratic
+from tests.theory.rounds import clients, contraction, own_model, quadratic, quick
 
 RNG = np.random.Generator(np.random.Philox(key=2))
 ROWS = Rows({"x": RNG.normal(size=(60, 2)).astype(np.float32), "y": RNG.integers(0, 2, 60).astype(np.int32)})
@@ -60,15 +61,24 @@ class Keeping:
 
 
 def job(
+    algorithm: Algorithm, rules: TrainingPlan, shards: list[Shard], **settings: Any
+) -> tuple[SimulatedRun, dict[str, Any]]:
+    """A simulated run and the model that it ends with."""
+    run, model, _ = looked_at(algorithm, rules, shards, **settings)
+    return run, model
+
+
+def looked_at(
     algorithm: Algorithm,
     rules: TrainingPlan,
     shards: list[Shard],
     *,
     held_out: list[Shard] | None = None,
     devices: list[str] | None = None,
-    worker: type[Worker] = Worker,
+    worker: Callable[..., Worker] = Worker,
     **settings: Any,
-) -> tuple[SimulatedRun, dict[str, Any]]:
+) -> tuple[SimulatedRun, dict[str, Any], Any]:
+    """A simulated run, the model that it ends with, and the evaluator that knows all values of it."""
     keeping = Keeping(algorithm, rules)
     placements = [place("coordinator", keeping)]
     for i, shard in enumerate(shards):
@@ -81,9 +91,9 @@ def job(
         look["world"] = world
 
     run = run_sim(deploy(placements, MESSAGES, **settings), prepare=prepare)
-    if settings.get("fidelity", "train") == "train":
-        return run, dict(look["world"].evaluator.value(keeping.made.result))
-    return run, {}
+    evaluator = look["world"].evaluator
+    trained = settings.get("fidelity", "train") == "train"
+    return run, dict(evaluator.value(keeping.made.result)) if trained else {}, evaluator
 
 
 class Restless(Worker):
@@ -304,20 +314,37 @@ def test_a_clients_state_survives_rest() -> None:
 # Evaluation by clients.
 
 
-def test_clients_evaluate_the_global_and_their_own_model() -> None:
-    algorithm = ALGORITHMS["ditto"](example(), 2)
-    run, model = job(algorithm, plan(rounds=3, eval_clients_every=2), SHARDS, held_out=HELD_OUT, strict_wire=True)
+@pytest.mark.parametrize("name", quick(["ditto", "apfl", "fedbn", "fedrep", "ifca"]))
+def test_clients_evaluate_the_global_and_their_own_model(name: str) -> None:
+    """The last rows again: from the model that the run ends with, and for clients' own also what each worker holds."""
+    options: dict[str, dict[str, Any]] = {"apfl": {"alpha": 0.3}, "ifca": {"spread": 1.0}}
+    algorithm = ALGORITHMS[name](example(), 2, **options.get(name, {}))
+    workers: dict[int, Worker] = {}
+
+    def kept(coordinator: str, of: Algorithm, shard: Shard, held_out: Shard) -> Worker:
+        made = Worker(coordinator, of, shard, held_out)
+        workers[next(k for k, own in enumerate(SHARDS) if own is shard)] = made
+        return made
+
+    rules = plan(rounds=3, local_epochs=4, learning_rate=0.5, eval_clients_every=2)
+    run, model, look = looked_at(algorithm, rules, SHARDS, held_out=HELD_OUT, worker=kept, strict_wire=True)
     rows = run.of(ClientEvaluationRow)
     assert [(row.round, row.model) for row in rows].count((2, "global")) == 6
     assert [(row.round, row.model) for row in rows].count((3, "personal")) == 6
-    eager = Eager()
+    eager, plain = Eager(), ALGORITHMS["fedavg"](example(), 2)
     for row in rows:
-        if row.round == 3 and row.model == "global":
-            own = HELD_OUT[int(row.client[1:])]
-            expected = eager.run(algorithm.evaluate, (ArrayDict(model), own))["metrics"]
-            assert row.examples == own.count
-            assert float(row.accuracy["accuracy"]) == float(expected["accuracy"])
-            assert float(row.loss["loss"]) == float(expected["loss"])
+        if row.round < 3:
+            continue
+        number = int(row.client[1:])
+        if row.model == "global":
+            expected = eager.run(algorithm.evaluate, (ArrayDict(model), HELD_OUT[number]))["metrics"]
+        else:
+            state = look.value(workers[number].state.client)
+            expected = eager.run(plain.evaluate, (own_model(name, model, state), HELD_OUT[number]))["metrics"]
+        assert row.examples == HELD_OUT[number].count
+        found = {**look.value(row.accuracy), **look.value(row.loss)}
+        assert float(found["accuracy"]) == float(expected["accuracy"])
+        assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
 
 
 def test_a_client_that_cannot_evaluate_says_why_and_is_recorded() -> None:
