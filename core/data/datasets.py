@@ -15,7 +15,7 @@ import numpy as np
 
 from core.data.dataset import Dataset
 from core.data.files import read_idx
-from core.data.generators import femnist_like, quadratics, synthetic
+from core.data.generators import femnist_like, leaf_synthetic, quadratics, synthetic
 from core.data.reading import read
 
 #: Where Debian's package `dataset-fashion-mnist` has its files.
@@ -64,7 +64,7 @@ def fashion_mnist(folder: Path = FASHION_MNIST) -> Dataset:
 
 
 _GENERATORS: Final[dict[str, Callable[..., Dataset]]] = {
-    make.__name__: make for make in (femnist_like, quadratics, synthetic)
+    make.__name__: make for make in (femnist_like, leaf_synthetic, quadratics, synthetic)
 }
 _FIXED: Final[dict[str, Callable[[], Dataset]]] = {"digits": digits, "fashion_mnist": fashion_mnist}
 

@@ -3,12 +3,15 @@
 `synthetic` is Synthetic(α, β) of Li et al. ("Federated optimization in heterogeneous networks", MLSys 2020, section
 5.1 and its published generator); deviation: the draws are seeded by ours. `quadratics` has one quadratic a client,
 whose federated fixed points are known in closed form. `femnist_like` has the shape of LEAF's FEMNIST (Caldas et al.
-2018) without its data: 62 classes, 28×28 pixels, writers with a hand of their own.
+2018) without its data: 62 classes, 28×28 pixels, writers with a hand of their own. `leaf_synthetic` is LEAF's own
+synthetic set, by its published generator (repository TalwalkarLab/leaf, data/synthetic), which differs from the paper
+where the sizes of the paper's matrices do not fit; deviations: the draws are seeded by ours, and clusters are equally
+likely.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +61,84 @@ def synthetic(seed: int, *, clients: int = 30, alpha: float = 1.0, beta: float =
         classes=_CLASSES,
         client_noun="client",
         description=f"Synthetic({alpha:g}, {beta:g}) of FedProx, {sum(sizes)} examples of {clients} clients",
+    )
+
+
+class LeafCommon(NamedTuple):
+    """What the clients of `leaf_synthetic` have in common."""
+
+    #: Q, [1 + dimensions, classes, clusters]: what a client's weights are made of.
+    basis: Floats
+    #: The clusters' centres, [clusters, clusters].
+    centres: Floats
+
+
+class LeafClient(NamedTuple):
+    """A client of `leaf_synthetic`."""
+
+    cluster: int
+    #: u, [clusters]: what is drawn around its cluster's centre.
+    own: Floats
+    x: Floats
+    y: npt.NDArray[np.int32]
+
+
+def leaf_size(drawn: float) -> int:
+    """Examples of a client of `leaf_synthetic`, from a draw of lognormal(3, 2): 5 more, at most 1,000."""
+    return min(int(drawn) + 5, 1000)
+
+
+def leaf_common(seed: int, classes: int, dimensions: int, clusters: int) -> LeafCommon:
+    """Q ~ N(0, 1), and centres μ_j ~ N(c_j, I) with c_j ~ N(0, 1)."""
+    rng = generator(seed, "data", "leaf_synthetic", "common")
+    basis = rng.standard_normal((1 + dimensions, classes, clusters))
+    return LeafCommon(basis, rng.normal(rng.normal(0.0, 1.0, (clusters, 1)), 1.0, (clusters, clusters)))
+
+
+def leaf_client(seed: int, k: int, common: LeafCommon) -> LeafClient:
+    """Client k, whoever else there is: u ~ N(μ_j, 0.1²) of its cluster j, and y = argmax (1, x) Q u + N(0, 0.1²).
+
+    x ~ N(v, Σ) with Σ = diag(i^-1.2), v ~ N(b, I), b ~ N(0, 1).
+    """
+    rng = generator(seed, "data", "leaf_synthetic", "client", k)
+    inputs, classes, clusters = common.basis.shape
+    size = leaf_size(rng.lognormal(3.0, 2.0))
+    cluster = int(rng.integers(clusters))
+    own = rng.normal(common.centres[cluster], 0.1)
+    middle = rng.normal(rng.normal(0.0, 1.0), 1.0, inputs - 1)
+    x = middle + np.arange(1, inputs) ** -0.6 * rng.standard_normal((size, inputs - 1))
+    weights = common.basis @ own
+    logits = weights[0] + x @ weights[1:] + rng.normal(0.0, 0.1, (size, classes))
+    return LeafClient(cluster, own, x, np.argmax(logits, axis=1).astype(np.int32))
+
+
+def leaf_synthetic(
+    seed: int, *, clients: int = 1000, classes: int = 5, dimensions: int = 60, clusters: int = 1
+) -> Dataset:
+    """Synthetic set of LEAF: clients whose softmax models lie around the centres of `clusters`.
+
+    The defaults are those of LEAF's page. Sizes are ⌊lognormal(3, 2)⌋ + 5, at most 1,000. Raises `ValueError`.
+    """
+    for name, value, least in (
+        ("clients", clients, 1),
+        ("classes", classes, 2),
+        ("dimensions", dimensions, 1),
+        ("clusters", clusters, 1),
+    ):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} of leaf_synthetic is {value!r}; a whole number from {least} is expected")
+    common = leaf_common(seed, classes, dimensions, clusters)
+    drawn = [leaf_client(seed, k, common) for k in range(clients)]
+    sizes = [len(client.y) for client in drawn]
+    return Dataset(
+        name="leaf_synthetic",
+        x=np.concatenate([client.x.astype(np.float32) for client in drawn]),
+        y=np.concatenate([client.y for client in drawn]),
+        client=np.repeat(np.arange(clients, dtype=np.int32), sizes),
+        classes=classes,
+        client_noun="client",
+        description=f"Synthetic set of LEAF, {sum(sizes)} examples of {clients} clients in {clusters} "
+        f"cluster{'s' if clusters > 1 else ''}",
     )
 
 

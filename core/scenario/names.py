@@ -82,6 +82,16 @@ DATASETS: Final[Mapping[str, DatasetFacts]] = {
     "digits": DatasetFacts(1797, 14, {}),
     "fashion_mnist": DatasetFacts(60_000, 0, {}),
     "femnist_like": DatasetFacts(None, 100, {"clients": Whole(1, 10_000), "style": Number(0, 10)}),
+    "leaf_synthetic": DatasetFacts(
+        None,
+        1000,
+        {
+            "clients": Whole(1, 10_000),
+            "classes": Whole(2, 1000),
+            "dimensions": Whole(1, 1000),
+            "clusters": Whole(1, 1000),
+        },
+    ),
     "quadratics": DatasetFacts(
         None,
         10,

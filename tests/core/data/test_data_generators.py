@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from core.data import Dataset, dataset
-from core.data.datasets import fashion_mnist
+from core.data.datasets import datasets, fashion_mnist
+from core.data.generators import leaf_client, leaf_common, leaf_size
 
 
 def same(a: Dataset, b: Dataset) -> bool:
@@ -20,7 +22,12 @@ def same(a: Dataset, b: Dataset) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("synthetic", {"clients": 4}), ("quadratics", {"dimensions": 2}), ("femnist_like", {"clients": 2})],
+    [
+        ("synthetic", {"clients": 4}),
+        ("quadratics", {"dimensions": 2}),
+        ("femnist_like", {"clients": 2}),
+        ("leaf_synthetic", {"clients": 4, "clusters": 3}),
+    ],
 )
 def test_generators_are_functions_of_the_seed(name: str, options: dict[str, Any]) -> None:
     one, again, other = dataset(name, options, 3), dataset(name, options, 3), dataset(name, options, 4)
@@ -99,6 +106,111 @@ def test_made_up_letters_have_the_shape_of_femnist_and_hands_of_their_own() -> N
     centres = np.stack([data.x[train & (data.y == c)].mean(axis=0).ravel() for c in range(62)])
     distances = ((data.x[test].reshape(-1, 1, 784) - centres[None]) ** 2).sum(axis=2)
     assert (distances.argmin(axis=1) == data.y[test]).mean() > 0.6
+
+
+# LEAF's synthetic set.
+
+
+def test_the_size_law_of_leaf_gives_the_107553_examples_that_are_published() -> None:
+    """With LEAF's seed 931231: 107,553 examples of 1,000 clients (card of the data set flwrlabs/synthetic)."""
+    theirs = np.random.RandomState(931_231).lognormal(3, 2, 1000)
+    assert sum(leaf_size(drawn) for drawn in theirs) == 107_553
+    data = dataset("leaf_synthetic", {"dimensions": 2}, 1)
+    assert data.client is not None
+    sizes = np.bincount(data.client)
+    assert (len(sizes), data.classes, sizes.min(), sizes.max()) == (1000, 5, 5, 1000)
+    # A draw is above 995 with the chance Φ((3 − ln 995) / 2) = 2.6 %, below 1 with that of Φ(−1.5) = 6.7 %.
+    for found, z in (((sizes == 1000).mean(), (3 - np.log(995)) / 2), ((sizes == 5).mean(), -1.5)):
+        share = stats.norm.cdf(z)
+        assert found == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 1000))
+    # The mean of 1,000 with LEAF's deviation of 213 has a standard error of 6.7.
+    assert sizes.mean() == pytest.approx(107.6, abs=4 * 6.7)
+
+
+def test_clients_of_leaf_lie_around_the_centres_of_their_clusters() -> None:
+    """u − μ is N(0, 0.1²), clusters are equally likely, centres N(c, 1) with c ~ N(0, 1): at the level 0.001 each."""
+    common = leaf_common(2, 2, 3, 4)
+    drawn = [leaf_client(2, k, common) for k in range(800)]
+    off = np.concatenate([client.own - common.centres[client.cluster] for client in drawn]) / 0.1
+    assert stats.kstest(off, "norm").pvalue > 0.001
+    assert stats.chisquare(np.bincount([client.cluster for client in drawn], minlength=4)).pvalue > 0.001
+    # Within a cluster the numbers of a centre have the variance 1, their mean that of c and of 30 of them.
+    centres = leaf_common(3, 2, 3, 30).centres
+    assert stats.kstest(centres.mean(axis=1) / np.sqrt(1 + 1 / 30), "norm").pvalue > 0.001
+    within = (centres - centres.mean(axis=1, keepdims=True)) / np.sqrt(29 / 30)
+    assert stats.kstest(within.ravel(), "norm").pvalue > 0.001
+    assert stats.kstest(leaf_common(3, 5, 60, 2).basis.ravel(), "norm").pvalue > 0.001
+    # Inputs: as in the data set, with the variances i^-1.2 around the client's own middle, and middles of 1 + 1.
+    data = dataset("leaf_synthetic", {"clients": 800, "classes": 2, "dimensions": 3, "clusters": 4}, 2)
+    assert (data.x == np.concatenate([client.x for client in drawn]).astype(np.float32)).all()
+    assert (data.y == np.concatenate([client.y for client in drawn])).all()
+    large = [client.x for client in drawn if len(client.x) > 50]
+    around = np.concatenate([x - x.mean(axis=0) for x in large])
+    np.testing.assert_allclose(around.var(axis=0), np.arange(1, 4) ** -1.2, rtol=0.05)
+    middles = np.stack([x.mean(axis=0) for x in large])
+    assert middles.mean(axis=1).std() == pytest.approx(np.sqrt(1 + 1 / 3), rel=0.15)
+
+
+def test_labels_of_leaf_have_the_probabilities_of_their_clients_own_model() -> None:
+    """Of two classes the second is the label with the chance Φ((l₁ − l₀) / (0.1 √2)), l by hand from Q and u."""
+    common = leaf_common(5, 2, 2, 3)
+    gaps, labels = [], []
+    for k in range(300):
+        client = leaf_client(5, k, common)
+        weights = sum(client.own[j] * common.basis[:, :, j] for j in range(3))
+        logits = weights[0] + client.x[:, :1] * weights[1] + client.x[:, 1:] * weights[2]
+        gaps.append(logits[:, 1] - logits[:, 0])
+        labels.append(client.y)
+    gap, label = np.concatenate(gaps), np.concatenate(labels)
+    chance = stats.norm.cdf(gap / (0.1 * np.sqrt(2)))
+    unsure = (chance > 0.02) & (chance < 0.98)
+    assert unsure.sum() > 500
+    # All that are sure are as said; of those that are not, in fifths by their chance, as many as expected (chi-square).
+    sure = np.abs(gap) > 0.1 * np.sqrt(2) * 5
+    assert (label[sure] == (gap[sure] > 0)).all()
+    fifth = np.minimum((chance[unsure] * 5).astype(int), 4)
+    expected = np.bincount(fifth, chance[unsure], 5)
+    variance = np.bincount(fifth, chance[unsure] * (1 - chance[unsure]), 5)
+    statistic = ((np.bincount(fifth, label[unsure], 5) - expected) ** 2 / variance).sum()
+    assert statistic < stats.chi2.ppf(0.999, 5)
+
+
+def test_a_clients_model_of_leaf_serves_its_own_cluster() -> None:
+    """What the weights of one say is the label of others in its cluster more often than elsewhere, of any seed.
+
+    How much more depends on the centres, of which two may point the same way, as with the last of these seeds.
+    """
+    shares = []
+    for seed in range(5):
+        common = leaf_common(seed, 5, 20, 3)
+        drawn = [leaf_client(seed, k, common) for k in range(40)]
+        same, other = [], []
+        for one in drawn[:10]:
+            weights = common.basis @ one.own
+            for client in drawn[10:]:
+                right = (np.argmax(weights[0] + client.x @ weights[1:], axis=1) == client.y).mean()
+                (same if client.cluster == one.cluster else other).append(right)
+        shares.append((np.mean(same), np.mean(other)))
+    assert all(same > other + 0.1 for same, other in shares), shares
+    of_same, of_others = np.mean(shares, axis=0)
+    assert of_same > 0.85
+    assert of_others < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"clients": 0}, "clients of leaf_synthetic is 0; a whole number from 1"),
+        ({"classes": 1}, "classes of leaf_synthetic is 1; a whole number from 2"),
+        ({"dimensions": 2.5}, "dimensions of leaf_synthetic is 2.5"),
+        ({"clusters": True}, "clusters of leaf_synthetic is True"),
+        ({"beta": 1}, "leaf_synthetic.*beta"),
+    ],
+)
+def test_options_that_make_no_set_of_leaf_are_refused(options: dict[str, Any], match: str) -> None:
+    assert datasets()["leaf_synthetic"].startswith("Synthetic set of LEAF")
+    with pytest.raises(ValueError, match=match):
+        dataset("leaf_synthetic", options)
 
 
 # Fashion-MNIST's files.
