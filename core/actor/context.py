@@ -162,8 +162,9 @@ class Context(ABC):
     def value(self, payload: Payload, *, ahead: bool = False) -> Awaitable[Any]:
         """Look at a payload: an `ArrayDict` with the real arrays. Takes no simulated time.
 
-        Who looks at one result after the other says `ahead`: in the simulator jobs of the same kind that are under way
-        are then computed together with this one. No result depends on it.
+        Who looks at one result after the other, to choose among them or to stop early, while others are at work, says
+        `ahead`: in the simulator jobs of the same kind that are under way are then computed together with this one. No
+        result depends on it. It is for own actors: the roles in `core.roles` look at nothing.
         """
 
     @abstractmethod

@@ -85,8 +85,6 @@ class Evaluator:
         entry = self._entries.get((function, kinds))
         if entry is None:
             entry = self._enter(function, kinds, args)
-        elif function is not entry.function and not function.same_code(entry.function):
-            raise ValueError(f"two different functions share the name {function.name!r} and hyperparameters")
         self._order += 1
         node = Node(self._order, entry, self._own(args))
         for position, argument in enumerate(node.args):

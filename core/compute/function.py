@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from core.compute.identity import Identity, identity_of
 from core.compute.shard import Shard
 from core.devices import Work
 from core.wire import ArrayDict, Spec
@@ -180,12 +181,15 @@ def kind_of(argument: Any) -> Kind:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Function:
-    """A pure function for `ctx.compute`, known everywhere by `(name, hyper)`.
+    """A pure function for `ctx.compute`, known by `(name, hyper)` and by what it would compute.
 
     `fn` maps jax values to output groups of named arrays (float32 and integers; no float64 leaves a function);
-    everything static is closed over and stands in `hyper`. Two functions with an equal key must have the same `fn`,
-    so that a thousand actors share one compilation. `work(*arguments)` tells the FLOPs and bytes of one reference
-    step and the steps that these arguments make; it sees the arguments of the call and looks at no payload.
+    everything static is closed over and stands in `hyper`. Functions that are equal share one compilation, within a run
+    and across the runs of a process. That they would compute the same is not taken on trust: their code and what it
+    closes over are compared too (`core.compute.identity`), as they are when the function is made.
+
+    `work(*arguments)` tells the FLOPs and bytes of one reference step and the steps that these arguments make; it sees
+    the arguments of the call and looks at no payload.
     """
 
     name: str
@@ -193,9 +197,15 @@ class Function:
     hyper: Hashable
     work: Callable[..., Work]
     _hash: int = dataclasses.field(init=False, repr=False)
+    _identity: Identity = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash((self.name, self.hyper)))
+        object.__setattr__(self, "_identity", identity_of(type(self), *self._computes()))
+
+    def _computes(self) -> tuple[Any, ...]:
+        """What its results and their shapes follow from."""
+        return (self.fn,)
 
     def __hash__(self) -> int:
         return self._hash
@@ -203,11 +213,9 @@ class Function:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return isinstance(other, Function) and self.name == other.name and self.hyper == other.hyper
-
-    def same_code(self, other: Function) -> bool:
-        """Whether two functions with one key indeed come from the same source."""
-        return getattr(self.fn, "__code__", self.fn) == getattr(other.fn, "__code__", other.fn)
+        if not isinstance(other, Function) or self._identity is not other._identity:
+            return False
+        return self.name == other.name and self.hyper == other.hyper
 
 
 class Accumulation(Function):
@@ -227,6 +235,9 @@ class HostFunction(Function):
     """
 
     declare: Callable[..., Mapping[str, Mapping[str, Spec]]]
+
+    def _computes(self) -> tuple[Any, ...]:
+        return (self.fn, self.declare)
 
     def run(self, arguments: tuple[Any, ...], groups: Mapping[str, PayloadKind]) -> dict[str, ArrayDict]:
         """Call it and check what comes back against what was declared."""

@@ -47,7 +47,7 @@ from core.scenario.schema import Scenario, Station
 
 #: Groups of more devices are populations in the simulator: their devices are made when they are met.
 LARGEST_GROUP: Final = 10_000
-_OPTION: Final = re.compile(r"data\.options\.(\w+)")
+_KEY: Final = re.compile(r"data\.(options|feature_skew)\.(\w+)")
 #: What is expected of own parts.
 _MODEL: Final = "a function of (rngs, *, input_shape, classes, and what model.options has) that makes an nnx.Module"
 _ALGORITHM: Final = (
@@ -81,7 +81,7 @@ def _wrong(scenario: Scenario, path: KeyPath, hint: str, accepted: str = "") -> 
 
 @contextlib.contextmanager
 def _of(scenario: Scenario, *path: str) -> Iterator[None]:
-    """What fails inside is told with the place of a key, or of the option of the data that it names.
+    """What fails inside is told with the place of a key, or of the key of the data that it names.
 
     Raises `ValueError`.
     """
@@ -89,8 +89,8 @@ def _of(scenario: Scenario, *path: str) -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         text = str(error)
-        named = [key for key in _OPTION.findall(text) if key in scenario.data.options]
-        raise _wrong(scenario, ("data", "options", named[0]) if named else path, text) from error
+        named = [(at, key) for at, key in _KEY.findall(text) if at != "options" or key in scenario.data.options]
+        raise _wrong(scenario, ("data", *named[0]) if named else path, text) from error
 
 
 def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGEST_GROUP) -> Study:

@@ -23,6 +23,9 @@ from core.scenario.option_checks import options
 if TYPE_CHECKING:
     from core.scenario.schema import Scenario
 
+#: At this `strength` of the feature skew `sensor` a third of the gains are beyond e^5 = 148 or below its inverse.
+LARGEST_SENSOR: Final = 5.0
+
 
 def _participants(s: Scenario) -> Iterator[Finding]:
     """min_participants <= max_participants <= devices."""
@@ -79,6 +82,17 @@ def _held_out(s: Scenario) -> Iterator[Finding]:
     if s.evaluator is not None and s.data.test_fraction == 0:
         yield Finding(
             ("data", "test_fraction"), "a share above 0, or `evaluator: null`", "the evaluator would have no examples"
+        )
+
+
+def _feature_skew(s: Scenario) -> Iterator[Finding]:
+    """Gains of sensors grow exponentially with the strength: soon no number is left that could be computed with."""
+    skew = s.data.feature_skew
+    if skew is not None and skew.kind == "sensor" and skew.strength > LARGEST_SENSOR:
+        yield Finding(
+            ("data", "feature_skew", "strength"),
+            f"with sensor a number from 0 to {LARGEST_SENSOR:g}",
+            "it is the deviation of the logarithm of the gains",
         )
 
 
@@ -191,6 +205,7 @@ LEARNING_CHECKS: Final = (
     _participants,
     _clients,
     _held_out,
+    _feature_skew,
     _data_options,
     _model_options,
     _algorithm_options,

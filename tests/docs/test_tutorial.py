@@ -44,6 +44,9 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     assert len(said["look.py"].splitlines()) == 2
     # Three exchanges of a ping and a pong: six path delays of 2 ms, and the frames at 100 MB/s.
     assert "12.00" in said["ping.py"]
+    plain, ahead = said["search.py"].splitlines()
+    assert plain.endswith(" s, 5 looks, 5 batches, 0 jobs wasted")
+    assert ahead == plain.replace("5 batches, 0 jobs", "2 batches, 3 jobs")
 
 
 def test_the_own_algorithm_has_thirty_lines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,48 +15,82 @@ from core.learning.algorithm import MAX_ELEMENT
 from core.learning.local import Steps, forward_cost, gradient_cost
 from core.learning.registry import example
 from core.models import model
-from tests.theory.rounds import clients, federated, quadratic, quick
+from core.wire import ArrayDict
+from tests.theory.rounds import Outcome, clients, federated, quadratic, quick
 
 A, C, P, EPOCHS = [1.0, 2.0, 0.5], [0.0, 1.0, -1.5], [1, 2, 3], [3, 1, 2]
-#: Those that weigh by examples and have a model of one parameter.
-BY_EXAMPLES = [name for name in ALGORITHMS if name not in ("fedbn", "fedrep", "ifca", "afl", "fedasync", "fedbuff")]
+#: Those that need layers, which the model of one parameter has not: they train `example()` on the same numbers.
+LAYERED = ("fedbn", "fedrep")
+#: Those in which clients count alike, whatever their examples.
+BY_CLIENTS = ("afl", "fedasync", "fedbuff")
+BY_EXAMPLES = [name for name in ALGORITHMS if name not in BY_CLIENTS]
+#: What IFCA's two models start at: near the clients of either side.
+CLUSTERS = ArrayDict({"x": np.array([-1.0, 1.0], np.float32)})
 
 
-def run(name: str, order: list[int], copies: int = 1, **options: Any) -> Any:
-    """Four rounds with the clients in this order; each draws the same batches wherever it stands."""
-    algorithm = ALGORITHMS[name](quadratic(), 3, **options)
-    picked = [[column[k] for k in order] for column in (A, C, P, EPOCHS)]
-    a, c, p, epochs = picked
-    shards = clients(a, c, [n * copies for n in p])
-    return federated(algorithm, shards, 4, 1 if name == "fedsgd" else epochs, 0.1, keys=order)
+def trained(name: str, shards: Sequence[Shard], epochs: Any, keys: Sequence[int] | None = None) -> Outcome:
+    """Four rounds in batches that hold all of a client's examples."""
+    options = {"clients": len(shards)} if name == "afl" else {}
+    algorithm = ALGORITHMS[name](example() if name in LAYERED else quadratic(), 3, **options)
+    start = CLUSTERS if name == "ifca" else None
+    return federated(algorithm, shards, 4, 1 if name == "fedsgd" else epochs, 0.1, keys=keys, start=start)
 
 
-@pytest.mark.parametrize("name", quick([name for name in ALGORITHMS if name not in ("fedbn", "fedrep", "ifca", "afl")]))
+def moved(found: Outcome) -> bool:
+    """Whether the training changed what the clients' parameters start at."""
+    before = CLUSTERS["x"] if found.server["params"].spec == CLUSTERS.spec else 0.0
+    return all(np.any(array != before) for array in found.server["params"].values())
+
+
+def assert_close(one: Outcome, other: Outcome) -> None:
+    for name, array in one.server["params"].items():
+        np.testing.assert_allclose(array, other.server["params"][name], atol=1e-6, err_msg=name)
+    assert moved(one)
+
+
+@pytest.mark.parametrize("name", quick(list(ALGORITHMS)))
 def test_the_order_of_the_clients_changes_no_bit(name: str) -> None:
-    one, other = run(name, [0, 1, 2]), run(name, [2, 0, 1])
+    """Each draws the same batches wherever it stands; what the server keeps of each stands at its place."""
+
+    def run(order: Sequence[int]) -> Outcome:
+        a, c, p, epochs = ([column[k] for k in order] for column in (A, C, P, EPOCHS))
+        return trained(name, clients(a, c, p), epochs, keys=order)
+
+    order = [2, 0, 1]
+    one, other = run([0, 1, 2]), run(order)
+    if name == "afl":
+        own, permuted = (dict(found.server.pop("kept")) for found in (one, other))
+        assert permuted["mixture"].tolist() == own["mixture"][order].tolist()
+        assert len(set(own["mixture"].tolist())) == 3
     assert one.server == other.server
-    assert one.x != 0.0
+    assert [one.states[k] for k in order if k in one.states] == list(other.states.values())
+    assert moved(one)
+    if name == "ifca":
+        assert {int(state["cluster"]) for state in one.states.values()} == {0, 1}
+
+
+def test_who_counts_clients_alike_says_so() -> None:
+    weighting = {name: make(example(), 2).weighting for name, make in ALGORITHMS.items()}
+    assert weighting == {name: "clients" if name in BY_CLIENTS else "examples" for name in ALGORITHMS}
 
 
 @pytest.mark.parametrize("name", quick(BY_EXAMPLES))
 def test_a_client_twice_is_a_client_of_twice_the_weight(name: str) -> None:
-    """Also where clients have a state: two equal clients have equal states."""
-    algorithm = ALGORITHMS[name](quadratic(), 3)
-    epochs = 1 if name == "fedsgd" else 2
-    twice = federated(algorithm, clients([1.0, 2.0, 2.0], [0.0, 1.0, 1.0], [2, 1, 1]), 4, epochs, 0.1)
-    heavy = federated(algorithm, clients([1.0, 2.0], [0.0, 1.0], [2, 2]), 4, epochs, 0.1)
-    assert twice.x == pytest.approx(heavy.x, abs=1e-6)
-    assert heavy.x != 0.0
+    """Also where clients have a state: two that draw the same have equal states."""
+    twice = trained(name, clients([1.0, 2.0, 2.0], [0.0, 1.0, 1.0], [2, 1, 1]), 2, keys=[0, 1, 1])
+    assert_close(twice, trained(name, clients([1.0, 2.0], [0.0, 1.0], [2, 2]), 2))
 
 
 @pytest.mark.parametrize("name", quick(BY_EXAMPLES))
 def test_only_the_proportions_of_weights_count(name: str) -> None:
-    algorithm = ALGORITHMS[name](quadratic(), 3)
-    epochs = 1 if name == "fedsgd" else 2
-    one, other = (
-        federated(algorithm, clients([1.0, 2.0], [0.0, 1.0], weights), 4, epochs, 0.1).x for weights in ([1, 1], [3, 3])
-    )
-    assert one == pytest.approx(other, abs=1e-6)
+    one, other = (trained(name, clients([1.0, 2.0], [0.0, 1.0], weights), 2) for weights in ([1, 1], [3, 3]))
+    assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", quick(BY_CLIENTS))
+def test_where_clients_count_alike_their_examples_do_not(name: str) -> None:
+    one, other = (trained(name, clients([1.0, 2.0], [0.0, 1.0], weights), 2) for weights in ([1, 3], [2, 1]))
+    assert_close(one, other)
 
 
 def test_the_largest_element_is_that_of_the_exact_mean() -> None:
@@ -119,14 +154,15 @@ def test_evaluation_is_inference_and_training_is_not() -> None:
             assert algorithm.personal.work(object(), object(), shard).purpose == "inference", name
 
 
-def test_no_examples_make_no_steps_and_no_work() -> None:
-    empty = Shard(SHARD.rows, np.array([], np.int32), 50)
-    for name, make in ALGORITHMS.items():
-        of = example() if name in ("fedbn", "fedrep") else CNN
-        if of is not CNN:
-            continue
-        found = make(of, 10).local_update.work(object(), empty, 2, 0.1, (0, 0))
-        assert found.steps == 0, name
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_examples_make_no_steps_and_no_work(name: str) -> None:
+    rows = Rows({"x": np.zeros((4, 2), np.float32), "y": np.zeros(4, np.int32)})
+    algorithm = ALGORITHMS[name](example(), 2)
+    steps = [
+        algorithm.local_update.work(object(), Shard(rows, np.arange(count), 4), 2, 0.1, (0, 0)).steps
+        for count in (0, 3)
+    ]
+    assert steps[0] == 0 < steps[1]
 
 
 @pytest.mark.parametrize(

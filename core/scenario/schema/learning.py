@@ -19,7 +19,9 @@ class FeatureSkew(Section):
         description="noise: more with each client; sensor: a gain and an offset of its own; rotate: quarter turns."
     )
     strength: Annotated[float, Number(0, 1000)] = Field(
-        0.1, description="noise: variance at the last client; sensor: deviation of log gain and offset; rotate: unused."
+        0.1,
+        description="noise: variance at the last client; sensor: deviation of log gain and offset, up to 5; rotate: "
+        "unused.",
     )
 
 

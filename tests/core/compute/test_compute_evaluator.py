@@ -156,11 +156,15 @@ def test_a_thousand_functions_of_one_key_share_one_compilation() -> None:
     assert evaluator.counts.of("evaluator_test.shared").batches == 1
 
 
-def test_two_functions_with_one_key_and_different_code_are_refused() -> None:
-    evaluator = Evaluator()
-    evaluator.submit(toy("clash", lambda a: {"out": {"x": a["x"]}}), (payload(1),))
-    with pytest.raises(ValueError, match="share the name"):
-        evaluator.submit(toy("clash", lambda a: {"out": {"x": a["x"] + 1}}), (payload(1),))
+def test_functions_of_one_key_that_differ_have_a_program_each() -> None:
+    def adding(step: float) -> Function:
+        return toy("differing", lambda a: {"out": {"x": a["x"] + step}})
+
+    given = {1.0: adding(1.0), 2.0: adding(2.0), 3.0: toy("differing", lambda a: {"out": {"x": 3 + a["x"]}})}
+    for _ in range(2):  # in the run of an evaluator, and from one to the next
+        evaluator = Evaluator()
+        outs = {step: evaluator.submit(function, (payload(1),))["out"] for step, function in given.items()}
+        assert {step: float(evaluator.value(out)["x"][0]) for step, out in outs.items()} == {1.0: 2, 2.0: 3, 3.0: 4}
 
 
 def test_a_dropped_clients_job_is_never_computed_and_not_retained() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,14 @@ def test_features_are_skewed_client_by_client(kind: str) -> None:
             np.testing.assert_allclose(after, gain * before + offset, atol=1e-3)
         else:
             assert (after == np.rot90(before, k % 4, axes=(1, 2))).all()
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("sensor", 100.0), ("sensor", 1000.0), ("noise", 1e80)])
+def test_what_a_skew_makes_no_number_of_is_refused(kind: str, strength: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=rf"strength: at .* of client \d+ \({kind}\) grow beyond what float32"):
+            federation("digits", "iid", 6, feature_skew=(kind, strength))
 
 
 def test_a_regression_is_dealt_by_tenths() -> None:

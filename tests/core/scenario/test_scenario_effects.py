@@ -96,6 +96,7 @@ def digits(folder: Path, *settings: str) -> Scenario:
         ),
         (("data.partition=sampled", "data.hold_out=last"), "data.hold_out", "natural, iid"),
         (("data.feature_skew={kind: rotate, strength: 3}",), "data.feature_skew.strength", "noise, sensor"),
+        (("data.feature_skew={kind: sensor, strength: 5.1}",), "data.feature_skew.strength", "from 0 to 5"),
         (("numerics.surrogate=curves.json",), "numerics.surrogate", "numerics.fidelity: surrogate"),
         (("network.topology_options={rows: 3}",), "network.topology_options", "mesh"),
         (("network.topology=tree", "network.sharing=max_min"), "network.sharing", "null"),
@@ -162,6 +163,14 @@ def test_columns_that_cannot_serve_as_that_are_told_with_their_option(
         study(stays(tmp_path, f"data.options.{setting}"))
     assert str(caught.value).startswith(f"--set data.options.{setting}: data.options.{key}: found ")
     assert says in str(caught.value)
+
+
+def test_a_skew_that_leaves_no_numbers_is_told_with_its_key(tmp_path: Path) -> None:
+    scenario = stays(tmp_path, "data.feature_skew={kind: sensor, strength: 5}")
+    (tmp_path / "stays.csv").write_text(TABLE.replace(",5", ",1e3"), encoding="utf-8")
+    with pytest.raises(ValueError, match="grow beyond what float32 holds") as caught:
+        study(scenario)
+    assert "data.feature_skew.strength: found 5; " in str(caught.value)
 
 
 def test_what_only_the_making_shows_is_told_with_file_and_line(tmp_path: Path) -> None:

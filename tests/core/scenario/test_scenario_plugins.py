@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from core.compute import Eager
+from core.learning import Algorithm
 from core.scenario import parse
 from core.scenario.build import study
 from core.scenario.plugins import PluginError, load_attribute, private_name
+from core.wire import ArrayDict
 
 
 def test_a_file_is_loaded_by_its_path_once_and_shadows_nothing(tmp_path: Path) -> None:
@@ -23,6 +28,64 @@ def test_a_file_is_loaded_by_its_path_once_and_shadows_nothing(tmp_path: Path) -
 
     assert core.__file__ != str(path)
     assert own().n == 3  # type: ignore[operator]
+
+
+def test_a_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    found = []
+    for word in ("relu", "relu", "tanh"):  # of one length, and within one second
+        path.write_text(f"import jax\n\ndef act(x):\n    return jax.nn.{word}(x)\n", encoding="utf-8")
+        found.append(load_attribute("own.py:act", tmp_path))
+    first, same, edited = found
+    assert same is first
+    assert edited(-1.0) != first(-1.0)  # type: ignore[operator]
+
+
+NET = """
+import jax
+from flax import nnx
+
+class Net(nnx.Module):
+    def __init__(self, rngs, *, input_shape, classes):
+        self.out = nnx.Linear(64, classes, rngs=rngs)
+    def __call__(self, x):
+        return jax.nn.ACT(self.out(x.reshape(len(x), -1)))
+"""
+MINE = """
+import dataclasses
+from core.learning import ALGORITHMS
+
+def mine(model, batch_size, server_learning_rate, gain=1.0):
+    plain = ALGORITHMS["fedavg"](model, batch_size, server_learning_rate)
+    def apply(params, mean, count, total):
+        return {"params": {name: params[name] + gain * mean[name] for name in params}}
+    return dataclasses.replace(plain, apply=dataclasses.replace(plain.apply, fn=apply))
+"""
+
+
+def test_an_own_part_that_changes_between_two_runs_counts_as_it_is(tmp_path: Path) -> None:
+    """An edited model, another option of an algorithm that its `hyper` does not tell, and none of ours in its place."""
+    net, mine = tmp_path / "net.py", tmp_path / "mine.py"
+    mine.write_text(MINE, encoding="utf-8")
+
+    def built(act: str, **training: Any) -> Algorithm:
+        net.write_text(NET.replace("ACT", act), encoding="utf-8")
+        devices = [{"name": "a", "device": "phone_mid", "link": "wifi_home"}]
+        given = {"training": {"rounds": 1, **training}, "model": {"name": f"{net}:Net"}, "devices": devices}
+        return study(parse(given)).algorithm
+
+    def own(gain: float) -> Algorithm:
+        return built("relu", algorithm=f"{mine}:mine", options={"gain": gain})
+
+    relu, tanh = built("relu"), built("tanh")
+    assert relu.evaluate != tanh.evaluate
+    one, ones = ArrayDict({"w": np.ones(1, np.float32)}), ArrayDict({"w": np.ones(1, np.float32)})
+    count = ArrayDict({"weight": np.int64(1), "accepted": np.int32(1), "not_finite": np.int32(0)})
+    moved = [
+        float(Eager().run(algorithm.apply, (one, ones, count, 1.0))["params"]["w"][0])
+        for algorithm in (built("relu", server_learning_rate=3.0), own(1.0), own(0.25))
+    ]
+    assert moved == [4.0, 2.0, 1.25]
 
 
 def test_an_attribute_of_a_module() -> None:
