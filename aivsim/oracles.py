@@ -49,7 +49,7 @@ def oracles_command(
 
         checked_page(topic, results, data)
     outcomes = oracles.run(topic, data)
-    made = failed = 0
+    made = failed = missed = 0
     for outcome in outcomes:
         show.heading(outcome.section.title)
         if outcome.findings is None:
@@ -58,17 +58,19 @@ def oracles_command(
         rows = []
         for check in outcome.findings.checks:
             made += 1
-            failed += not check.passed
-            mark = "pass" if check.passed else "FAIL"
+            failed += check.failed
+            missed += check.mark == "miss"
             numbers = (text_of(check.value), text_of(check.reference), difference_of(check), tolerance_of(check))
-            rows.append((mark, check.name, check.statement, *numbers, check.unit, check.source))
+            rows.append((check.mark, check.name, check.statement, *numbers, check.unit, check.source))
         heads = ("", "check", "what", "ours", "reference", "difference", "tolerance", "unit", "source")
         show.table(heads, rows, right=(3, 4, 5, 6))
         if outcome.findings.rows:
             click.echo()
             show.table(outcome.findings.heads, outcome.findings.rows, right=range(2, len(outcome.findings.heads)))
     left_out = sum(outcome.findings is None for outcome in outcomes)
-    click.echo(f"\n{made} checks, {failed} failed; {left_out} of {len(outcomes)} sections left out for want of data")
+    misses = f", {missed} known to miss" if missed else ""
+    lacking = f"{left_out} of {len(outcomes)} sections left out for want of data"
+    click.echo(f"\n{made} checks, {failed} failed{misses}; {lacking}")
     if out is not None:
         try:
             click.echo(str(write_page(topic, outcomes, out)))

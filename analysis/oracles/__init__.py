@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A number beside its reference. It passes where they differ by at most `tolerance` (a share if `relative`)."""
+    """A number beside its reference. It passes where they differ by at most `tolerance` (a share if `relative`).
+
+    A model that is known to miss that goal says by how much at most, `known`, and the page says why: then the check is
+    marked as a miss as long as it is within that, and fails beyond.
+    """
 
     name: str
     #: What is claimed, and who says what the number ought to be.
@@ -31,6 +35,7 @@ class Check:
     tolerance: float
     unit: str = ""
     relative: bool = False
+    known: float | None = None
 
     @property
     def difference(self) -> float:
@@ -42,12 +47,27 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        return math.isfinite(self.difference) and abs(self.difference) <= self.tolerance
+        return self._within(self.tolerance)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it neither passes nor is within what it is known to miss."""
+        return not (self.passed or (self.known is not None and self._within(self.known)))
+
+    @property
+    def mark(self) -> str:
+        """`pass`, `miss` or `FAIL`."""
+        return "pass" if self.passed else "FAIL" if self.failed else "miss"
+
+    def _within(self, most: float) -> bool:
+        return math.isfinite(self.difference) and abs(self.difference) <= most
 
 
-def at_most(name: str, statement: str, source: str, limit: float, value: float, unit: str = "") -> Check:
+def at_most(
+    name: str, statement: str, source: str, limit: float, value: float, unit: str = "", known: float | None = None
+) -> Check:
     """A check that a number of at least 0, such as an error, is not above a limit."""
-    return Check(name, statement, source, 0.0, value, limit, unit)
+    return Check(name, statement, source, 0.0, value, limit, unit, known=known)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ def write_page(topic: str, outcomes: Sequence[Outcome], out: Path) -> Path:
         for check in findings.checks:
             unit = f" {check.unit}" if check.unit else ""
             cells = (
-                "pass" if check.passed else "FAIL",
+                check.mark,
                 f"{check.name}: {check.statement}",
                 text_of(check.value) + unit,
                 text_of(check.reference) + unit,

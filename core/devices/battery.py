@@ -4,8 +4,12 @@ The equivalent circuit `V = OCV(s) - I R(s, T)` (Plett, Battery Management Syste
 `R(s, T) = R25(s) exp(B (1/T - 1/298.15))`. The level s is cut into cells of constant OCV and R, so that within a cell
 the current at constant power, `I = (OCV - sqrt(OCV^2 - 4 R P)) / (2 R)`, is constant and the energy falls linearly:
 prefix sums over the cells give the time between any two states and, by bisection, the state after any time. Discharge
-ends where the terminal voltage is below the cut-off, or the cell cannot deliver the power at all (brown-out). Charging
-is at constant current (or power, where that is less) until the terminal reaches its limit, then at constant voltage.
+ends where the terminal voltage is below the cut-off, or the cell cannot deliver the power at all (brown-out).
+
+Charging is at constant current (or power, where that is less) until the terminal reaches its limit, then at constant
+voltage, where the current is `(limit - OCV) / R` and falls to that at which the battery counts as full. Cells are cut
+where one ends and the other begins. At constant voltage OCV and R are linear in a cell, and so nearly is the current:
+a cell takes the time `Q ds / (logarithmic mean of the currents at its ends)`, and the mean power holds within it.
 
 Deviations: no time constants of diffusion (the resistance is the one after some minutes of load), no self-discharge, no
 hysteresis. Ageing: see `ageing.py`.
@@ -42,16 +46,18 @@ class Discharge(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """Charging, by cell: power stored and power lost in the cells, W, and the time from empty to each boundary.
+    """Charging, by the cells that it goes through, cut where constant current ends or begins, and where it is full.
 
-    Cells from `full_cell` on take no charge; from `voltage_cell` on the voltage is at its limit for good.
+    `energy_j` and `passed_s` are the energy at the boundaries and the time from empty to them; between two boundaries
+    `stored_w` is stored and `loss_w` lost to resistance. From `voltage_j` on the voltage is at its limit for good. A
+    battery that cannot be charged at all, even when empty, has one boundary, at -inf.
     """
 
+    energy_j: tuple[float, ...]
+    passed_s: tuple[float, ...]
     stored_w: tuple[float, ...]
     loss_w: tuple[float, ...]
-    passed_s: tuple[float, ...]
-    voltage_cell: int
-    full_cell: int
+    voltage_j: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +87,10 @@ class Battery:
     charge_a: float = math.inf
     end_a: float = 0.0
 
-    # By cell, and energy at the boundaries, J.
+    # By cell; OCV and resistance at the boundaries; and energy there, J.
     _ocv: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
     _ohm: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    _ends: tuple[tuple[float, float], ...] = dataclasses.field(init=False, repr=False, compare=False)
     _energy: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
     #: Whether it is without losses and limits: then times are energies over powers.
     _ideal: bool = dataclasses.field(init=False, repr=False, compare=False)
@@ -121,6 +128,8 @@ class Battery:
         self._require("charge_a", self.charge_a > 0.0, "a positive current is needed")
         self._require("end_a", 0.0 <= self.end_a < self.charge_a, "at least 0 and less than charge_a is needed")
         self._require("limit_v", self.limit_v > self.ocv_v[0], "more than the voltage when empty is needed")
+        endless = self.limit_v <= self.ocv_v[-1] and any(self.resistance_ohm) and self.end_a == 0.0
+        self._require("end_a", not endless, "more than 0 is needed, or charging up to limit_v never ends")
         middles = [0.5 * (a + b) for a, b in itertools.pairwise(LEVELS)]
         ocv = tuple(interpolated(s, levels, self.ocv_v) for s in middles)
         shares = [v * (b - a) for v, (a, b) in zip(ocv, itertools.pairwise(LEVELS), strict=True)]
@@ -128,6 +137,8 @@ class Battery:
         energy = [self.energy_j * (math.fsum(shares[:cell]) / whole) for cell in range(len(LEVELS))]
         object.__setattr__(self, "_ocv", ocv)
         object.__setattr__(self, "_ohm", tuple(interpolated(s, levels, self.resistance_ohm) for s in middles))
+        ends = ((interpolated(s, levels, self.ocv_v), interpolated(s, levels, self.resistance_ohm)) for s in LEVELS)
+        object.__setattr__(self, "_ends", tuple(ends))
         object.__setattr__(self, "_energy", tuple(energy))
         lossless = not any(self.resistance_ohm) and self.cutoff_v <= self.ocv_v[0]
         object.__setattr__(self, "_ideal", lossless and self.limit_v == self.charge_a == math.inf)
@@ -146,7 +157,12 @@ class Battery:
     @property
     def limit_level(self) -> float:
         """Charge at which the voltage at rest comes to the charger's limit: what charging can never pass."""
-        return LEVELS[bisect.bisect_right(self._ocv, self.limit_v)]
+        above = bisect.bisect_right(self._ends, (self.limit_v, math.inf))
+        if above > _CELLS:
+            return 1.0
+        (low_v, _), (high_v, _) = self._ends[above - 1], self._ends[above]
+        low, high = LEVELS[above - 1], LEVELS[above]
+        return low + (high - low) * ((self.limit_v - low_v) / (high_v - low_v))
 
     def spare_w(self, load_w: float) -> float:
         """Power at the terminals while the charger gives all that a load of less than `charge_w` leaves it, W."""
@@ -296,48 +312,82 @@ class Battery:
         return found
 
     def _charge(self, limit_w: float, factor: float) -> Charge:
-        stored, lost, passed = [], [], [0.0]
-        voltage_cell, full_cell = 0, _CELLS
-        for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True)):
-            r = ohm * factor * self.charge_resistance_ratio
+        scale, limit_v, most_a = factor * self.charge_resistance_ratio, self.limit_v, self.charge_a
+        energy, passed = [0.0], [0.0]
+        stored, lost = list[float](), list[float]()
+
+        def add(upper_j: float, stored_w: float, loss_w: float) -> None:
+            if upper_j > energy[-1]:
+                passed.append(passed[-1] + (upper_j - energy[-1]) / stored_w)
+                energy.append(upper_j)
+                stored.append(stored_w)
+                lost.append(loss_w)
+
+        voltage_j, at_limit = 0.0, True
+        low_j, (low_v, low_ohm) = 0.0, self._ends[0]
+        low_r = low_ohm * scale
+        for ocv, ohm, high_j, (high_v, high_ohm) in zip(
+            self._ocv, self._ohm, self._energy[1:], self._ends[1:], strict=True
+        ):
+            r, high_r = ohm * scale, high_ohm * scale
             by_power_a = 2.0 * limit_w / (ocv + math.sqrt(ocv * ocv + 4.0 * r * limit_w))
-            constant_a = min(self.charge_a, by_power_a)
-            # The terminal's voltage is OCV + I R.
-            if ocv + constant_a * r > self.limit_v:
-                constant_a = (self.limit_v - ocv) / r if r else 0.0
-                # A weak charger's small current is no sign that the battery is full.
-                if constant_a <= self.end_a:
-                    full_cell = min(full_cell, cell)
-            elif cell < full_cell:
-                voltage_cell = cell + 1
-            if cell >= full_cell:
-                stored.append(0.0)
-                lost.append(0.0)
-                passed.append(math.inf)
-                continue
-            stored.append(ocv * constant_a if r or constant_a < by_power_a else limit_w)
-            lost.append(r * constant_a * constant_a)
-            passed.append(passed[-1] + (self._energy[cell + 1] - self._energy[cell]) / stored[-1])
-        return Charge(tuple(stored), tuple(lost), tuple(passed), voltage_cell, full_cell)
+            constant_a = most_a if most_a < by_power_a else by_power_a
+            constant = ocv * constant_a if r or constant_a < by_power_a else limit_w, r * constant_a * constant_a
+            # The terminal's voltage is OCV + I R: how far below its limit it is at the cell's ends.
+            low_gap, high_gap = limit_v - low_v - constant_a * low_r, limit_v - high_v - constant_a * high_r
+            # The shares of the cell between which it is at constant voltage; elsewhere it is at constant current.
+            begin, end = 0.0, 1.0
+            if low_gap >= 0.0:
+                begin = low_gap / (low_gap - high_gap) if high_gap < 0.0 else 1.0
+            elif high_gap > 0.0:
+                end = low_gap / (low_gap - high_gap)
+            if begin > 0.0:
+                at_limit = False
+                add(low_j + (high_j - low_j) * begin if begin < 1.0 else high_j, *constant)
+            if begin < 1.0:
+                if not at_limit:
+                    voltage_j, at_limit = energy[-1], True
+                # Full is where that leaves `end_a`; a weak charger's small current is no sign of it.
+                full_a = self.end_a if self.end_a < constant_a else constant_a
+                over_v = high_v + full_a * high_r - limit_v
+                if full := over_v >= 0.0 and end == 1.0:
+                    rise_v = high_v - low_v + full_a * (high_r - low_r)
+                    end = max(1.0 - over_v / rise_v, begin) if over_v < rise_v else begin
+                if end > begin:
+                    mean_a = _logarithmic_mean(
+                        constant_a if begin > 0.0 or not low_r else (limit_v - low_v) / low_r,
+                        full_a if full else constant_a if end < 1.0 or not high_r else (limit_v - high_v) / high_r,
+                    )
+                    loss_v = limit_v - ocv
+                    add(
+                        high_j if end == 1.0 else low_j + (high_j - low_j) * end,
+                        ocv * mean_a,
+                        loss_v * mean_a if loss_v > 0.0 else 0.0,
+                    )
+                if full:
+                    break
+                if end < 1.0:
+                    at_limit = False
+                    add(high_j, *constant)
+            low_j, low_v, low_r = high_j, high_v, high_r
+        if not stored:
+            energy[0] = voltage_j = -math.inf
+        return Charge(tuple(energy), tuple(passed), tuple(stored), tuple(lost), voltage_j if at_limit else energy[-1])
 
     def full_j(self, limit_w: float, factor: float) -> float:
-        """Energy at which charging ends, J."""
-        return self._energy[self.charging(limit_w, factor).full_cell]
+        """Energy at which charging ends, J; -inf if it does not even begin."""
+        return self.charging(limit_w, factor).energy_j[-1]
 
     def constant_voltage_j(self, limit_w: float, factor: float) -> float:
         """Energy at which charging at constant current ends, J."""
-        return self._energy[self.charging(limit_w, factor).voltage_cell]
-
-    def charge_cell(self, energy_j: float) -> int:
-        """The cell that charging from `energy_j` goes through first; a boundary belongs to the cell above it."""
-        return bisect.bisect_right(self._energy, energy_j, 1, _CELLS) - 1
+        return self.charging(limit_w, factor).voltage_j
 
     def charge_powers(self, energy_j: float, limit_w: float, factor: float) -> tuple[float, float]:
         """Power stored, and lost to resistance, while charging from `energy_j`, W."""
         curve = self.charging(limit_w, factor)
-        if energy_j >= self._energy[curve.full_cell]:
+        if energy_j >= curve.energy_j[-1]:
             return 0.0, 0.0
-        cell = self.charge_cell(energy_j)
+        cell = _cell_above(curve, energy_j)
         return curve.stored_w[cell], curve.loss_w[cell]
 
     def charge_s(self, energy_j: float, target_j: float, limit_w: float, factor: float) -> float:
@@ -347,37 +397,50 @@ class Battery:
         if self._ideal:
             return (target_j - energy_j) / limit_w if target_j <= self.energy_j else math.inf
         curve = self.charging(limit_w, factor)
-        if target_j > self._energy[curve.full_cell]:
+        if target_j > curve.energy_j[-1]:
             return math.inf
-        return self._charge_clock(curve, target_j, self.cell_at(target_j)) - self._charge_clock(
-            curve, energy_j, self.charge_cell(energy_j)
-        )
-
-    def _charge_clock(self, curve: Charge, energy_j: float, cell: int) -> float:
-        return curve.passed_s[cell] + (energy_j - self._energy[cell]) / curve.stored_w[cell]
+        return _charge_clock(curve, target_j) - _charge_clock(curve, energy_j)
 
     def charged(self, energy_j: float, limit_w: float, factor: float, seconds: float) -> tuple[float, float]:
         """Energy after `seconds` of charging, not beyond full, and the joules lost to resistance meanwhile."""
-        full_j = self.full_j(limit_w, factor)
+        curve = self.charging(limit_w, factor)
+        bounds, passed_s = curve.energy_j, curve.passed_s
+        full_j = bounds[-1]
         if energy_j >= full_j or seconds <= 0.0:
             return energy_j, 0.0
         if self._ideal:
             return min(energy_j + limit_w * seconds, full_j), 0.0
-        curve = self.charging(limit_w, factor)
-        cell = self.charge_cell(energy_j)
+        cell = _cell_above(curve, energy_j)
         stored_w, loss_w = curve.stored_w[cell], curve.loss_w[cell]
         held_j = energy_j + stored_w * seconds
-        if held_j <= self._energy[cell + 1]:
+        if held_j <= bounds[cell + 1]:
             return held_j, loss_w * seconds
-        lost_j = (self._energy[cell + 1] - energy_j) / stored_w * loss_w
-        clock_s = self._charge_clock(curve, energy_j, cell) + seconds
-        last = min(bisect.bisect_right(curve.passed_s, clock_s, hi=curve.full_cell + 1) - 1, curve.full_cell)
-        for between in range(cell + 1, last):
-            lost_j += (curve.passed_s[between + 1] - curve.passed_s[between]) * curve.loss_w[between]
-        if last >= curve.full_cell:
+        lost_j = (bounds[cell + 1] - energy_j) / stored_w * loss_w
+        clock_s = passed_s[cell] + (energy_j - bounds[cell]) / stored_w + seconds
+        last = bisect.bisect_right(passed_s, clock_s) - 1
+        for between in range(cell + 1, min(last, len(curve.stored_w))):
+            lost_j += (passed_s[between + 1] - passed_s[between]) * curve.loss_w[between]
+        if last >= len(curve.stored_w):
             return full_j, lost_j
-        rest_s = clock_s - curve.passed_s[last]
-        return self._energy[last] + rest_s * curve.stored_w[last], lost_j + rest_s * curve.loss_w[last]
+        rest_s = clock_s - passed_s[last]
+        return bounds[last] + rest_s * curve.stored_w[last], lost_j + rest_s * curve.loss_w[last]
+
+
+def _cell_above(curve: Charge, energy_j: float) -> int:
+    """The cell that charging from `energy_j`, below full, goes through first; a boundary belongs to that above it."""
+    return bisect.bisect_right(curve.energy_j, energy_j, 1, len(curve.stored_w)) - 1
+
+
+def _charge_clock(curve: Charge, energy_j: float) -> float:
+    """Seconds of charging from empty to `energy_j`, at most full."""
+    cell = _cell_above(curve, energy_j)
+    return curve.passed_s[cell] + (energy_j - curve.energy_j[cell]) / curve.stored_w[cell]
+
+
+def _logarithmic_mean(one: float, other: float) -> float:
+    """The mean whose inverse is that of the inverses of all values between two, both positive."""
+    share = (one - other) / other
+    return 0.5 * (one + other) if abs(share) < 1e-6 else (one - other) / math.log1p(share)
 
 
 def interpolated(at: float, knots: tuple[float, ...], values: tuple[float, ...]) -> float:

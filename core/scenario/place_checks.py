@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -131,7 +132,7 @@ def _filled(s: Scenario, path: KeyPath, station: Station | Group) -> Iterator[Fi
     if charge > most:
         yield Finding(
             (*path, "battery"),
-            f"at most {100.0 * most:g} %, or a class of devices with a higher battery.cell.limit_v",
+            f"at most {math.floor(1e4 * most) / 100.0:g} %, or a class of devices with a higher battery.cell.limit_v",
             f"with up to {100.0 * charge:g} % they start above what the charger of a {station.device} can give: it "
             f"stops at {battery.limit_v:g} V, which the battery has at rest with less",
         )

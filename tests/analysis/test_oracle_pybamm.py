@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from analysis.oracles.physics_battery import MODEL_AH, _catalogue_cell
+from analysis.oracles.physics_battery import MODEL_AH, catalogue_cell
 
 os.environ.setdefault("PYBAMM_DISABLE_TELEMETRY", "true")
 
@@ -22,6 +22,6 @@ def test_powers_and_temperatures_that_no_golden_run_has(power_w: float, celsius:
     values.update({"Ambient temperature [K]": 273.15 + celsius, "Initial temperature [K]": 273.15 + celsius})
     experiment = pybamm.Experiment([f"Discharge at {power_w} W until 3.0 V"])
     solution = pybamm.Simulation(model, parameter_values=values, experiment=experiment).solve(initial_soc=1.0)
-    cell = _catalogue_cell(MODEL_AH)
+    cell = catalogue_cell(MODEL_AH)
     ours_s = cell.empty_s(cell.energy_j, power_w, cell.resistance_factor(celsius + 0.5))
     assert ours_s == pytest.approx(float(solution.t[-1]), rel=0.03)

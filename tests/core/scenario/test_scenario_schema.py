@@ -164,7 +164,7 @@ def test_defaults_stand_for_all_devices() -> None:
         ),
         (
             own_numbers({"battery.cell.limit_v": 4}) | {"devices": [GROUP | {"device": "own", "battery": "typical"}]},
-            "/ at most 81.875 %, or a class of devices with a higher battery.cell.limit_v",
+            "/ at most 81.73 %, or a class of devices with a higher battery.cell.limit_v",
         ),
         ({"model": {"options": {"hidden": 3}}}, "softmax takes no options"),
         ({"model": {"name": "cnn", "options": {"hiden": 3}}}, 'model.options.hiden: did you mean "hidden"?'),
