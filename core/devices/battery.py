@@ -323,6 +323,10 @@ class Battery:
                 stored.append(stored_w)
                 lost.append(loss_w)
 
+        # With this current, where the terminal is at its limit of voltage, constant current or power ends.
+        limit_a = min(most_a, limit_w / limit_v)
+        # Full is where constant voltage leaves `end_a`; a weak charger's small current is no sign of it.
+        full_a = min(self.end_a, limit_a)
         voltage_j, at_limit = 0.0, True
         low_j, (low_v, low_ohm) = 0.0, self._ends[0]
         low_r = low_ohm * scale
@@ -334,7 +338,7 @@ class Battery:
             constant_a = most_a if most_a < by_power_a else by_power_a
             constant = ocv * constant_a if r or constant_a < by_power_a else limit_w, r * constant_a * constant_a
             # The terminal's voltage is OCV + I R: how far below its limit it is at the cell's ends.
-            low_gap, high_gap = limit_v - low_v - constant_a * low_r, limit_v - high_v - constant_a * high_r
+            low_gap, high_gap = limit_v - low_v - limit_a * low_r, limit_v - high_v - limit_a * high_r
             # The shares of the cell between which it is at constant voltage; elsewhere it is at constant current.
             begin, end = 0.0, 1.0
             if low_gap >= 0.0:
@@ -347,16 +351,14 @@ class Battery:
             if begin < 1.0:
                 if not at_limit:
                     voltage_j, at_limit = energy[-1], True
-                # Full is where that leaves `end_a`; a weak charger's small current is no sign of it.
-                full_a = self.end_a if self.end_a < constant_a else constant_a
                 over_v = high_v + full_a * high_r - limit_v
                 if full := over_v >= 0.0 and end == 1.0:
                     rise_v = high_v - low_v + full_a * (high_r - low_r)
                     end = max(1.0 - over_v / rise_v, begin) if over_v < rise_v else begin
                 if end > begin:
                     mean_a = _logarithmic_mean(
-                        constant_a if begin > 0.0 or not low_r else (limit_v - low_v) / low_r,
-                        full_a if full else constant_a if end < 1.0 or not high_r else (limit_v - high_v) / high_r,
+                        limit_a if begin > 0.0 or not low_r else (limit_v - low_v) / low_r,
+                        full_a if full else limit_a if end < 1.0 or not high_r else (limit_v - high_v) / high_r,
                     )
                     loss_v = limit_v - ocv
                     add(

@@ -5,7 +5,8 @@ for the battery and the case, when the device is rebased (`passage.py`), as one 
 
 Two things change slowly within what is otherwise constant, and are held until an event: the temperature at which the
 battery's resistance is taken (until the case has moved by `BAND_K`), and the heat of that resistance in the case (until
-the charge has moved by `REFRESH_SHARE`, or charging has come to constant voltage); `foresight.py` says when that is.
+the charge has fallen by `REFRESH_SHARE`, or risen by it at constant voltage, or charging has come to that);
+`foresight.py` says when that is.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from core.devices.effects import (
     PoweredOn,
     ThrottleChanged,
 )
-from core.devices.foresight import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, REFRESH, Foresight
+from core.devices.foresight import BAND_K, COOLER, EMPTY, FULL, HOTTER, JOB, NONE, POWER_ON, VOLTAGE, Foresight
 from core.devices.work import Work
 
 #: What `to_row` writes, in order, before the flags.
@@ -285,7 +285,7 @@ class Device(Foresight):
             set_back = self._rebase(due)
             self._timer_kind = None
             # A lump of bytes has warmed the case again, or taken charge: the timer did not foresee that.
-            if not ((had_bytes and kind == COOLER) or (set_back and kind in (POWER_ON, FULL, REFRESH))):
+            if not ((had_bytes and kind == COOLER) or (set_back and kind in (POWER_ON, FULL, VOLTAGE))):
                 self._fire(kind)
             due = self._due()
         if now != self._at_s or self.sent_bytes or self.received_bytes:
@@ -311,9 +311,10 @@ class Device(Foresight):
         if at < first or (at == first and event < kind):
             first, kind = at, event
         if self.profile.heat is not None:
-            at = now + self._refresh_wait_s()
-            if at < first or (at == first and kind > REFRESH):
-                first, kind = at, REFRESH
+            wait, event = self._refresh_wait_s()
+            at = now + wait
+            if at < first or (at == first and event < kind):
+                first, kind = at, event
             wait, event = self._heat_wait_s(max(first - now, 0.0))
             at = now + wait
             if at < first or (at == first and event < kind):
@@ -341,7 +342,7 @@ class Device(Foresight):
         elif kind == FULL and battery is not None:
             self._lift(battery.full_j(self._limit_w(battery), self._factor))
             self._emit(BatteryFull())
-        elif kind == REFRESH and battery is not None and self.charging and self._limit_w(battery) > 0.0:
+        elif kind == VOLTAGE and battery is not None:
             self._lift(battery.constant_voltage_j(self._limit_w(battery), self._factor))
         elif kind == EMPTY:
             self._emit(BatteryEmpty())

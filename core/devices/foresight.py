@@ -12,12 +12,13 @@ from core.devices.passage import Passage
 POWER_ON_LEVEL: Final = 0.02
 #: The battery's resistance is that of a temperature at most this far from the case's, K.
 BAND_K: Final = 6.0
-#: The heat of the battery's resistance is taken anew when this share of the charge has gone, if it is at least this, W.
+#: The heat of the battery's resistance is taken anew when this share of the charge has gone, or has come at constant
+#: voltage, if it is at least this, W.
 REFRESH_SHARE: Final = 0.1
 REFRESH_W: Final = 0.02
 
 # Kinds of timer; of several at one time the first comes first.
-JOB, HOTTER, COOLER, POWER_ON, FULL, EMPTY, REFRESH, NONE = range(8)
+JOB, HOTTER, COOLER, POWER_ON, FULL, EMPTY, VOLTAGE, REFRESH, NONE = range(9)
 
 
 class Foresight(Passage):
@@ -47,11 +48,14 @@ class Foresight(Passage):
             return battery.charge_s(held_j, full_j, limit_w, self._factor) * fade, FULL
         return math.inf, NONE
 
-    def _refresh_wait_s(self) -> float:
-        """Time until the heat of the battery's resistance is to be worked out anew."""
+    def _refresh_wait_s(self) -> tuple[float, int]:
+        """Time until the heat of the battery's resistance is to be worked out anew.
+
+        While charging at constant current it hardly changes; then comes constant voltage, where it falls.
+        """
         battery, fade = self.profile.battery, self._fade
         if battery is None or self.profile.heat is None:
-            return math.inf
+            return math.inf, NONE
         held_j = self._stored_j / fade
         load_w = sum(self._powers())
         if self.charging:
@@ -59,10 +63,17 @@ class Foresight(Passage):
                 limit_w = battery.spare_w(load_w)
                 target_j = battery.constant_voltage_j(limit_w, self._factor)
                 wait_s = battery.charge_s(held_j, target_j, limit_w, self._factor) * fade
-                return wait_s if wait_s > 0.0 else math.inf
+                if wait_s > 0.0:
+                    return wait_s, VOLTAGE
+                through_w, loss_w = battery.charge_powers(held_j, limit_w, self._factor)
+                return self._share_s(battery, through_w, loss_w)
             load_w -= battery.charge_w
-        drain_w = battery.drain_w(held_j, load_w, self._factor)
-        return REFRESH_SHARE * battery.energy_j / drain_w if drain_w - load_w >= REFRESH_W else math.inf
+        through_w = battery.drain_w(held_j, load_w, self._factor)
+        return self._share_s(battery, through_w, through_w - load_w)
+
+    def _share_s(self, battery: Battery, through_w: float, loss_w: float) -> tuple[float, int]:
+        """Time in which `REFRESH_SHARE` goes through the battery at this power, if its heat counts."""
+        return (REFRESH_SHARE * battery.energy_j / through_w, REFRESH) if loss_w >= REFRESH_W else (math.inf, NONE)
 
     def _bounds_c(self) -> tuple[float, float]:
         """Case temperatures at which something changes: above and below the present one."""

@@ -204,6 +204,13 @@ def test_charging_that_would_never_end_is_refused() -> None:
         battery(resistance_ohm=(0.1, 0.1), limit_v=4.0)
 
 
+@pytest.mark.parametrize("limit_w", [0.04, 2.0, 5.0, LIMIT_W, 40.0])
+def test_no_part_of_a_cell_takes_more_than_the_charger_gives(limit_w: float) -> None:
+    for step in range(40):
+        curve = CELL.charging(limit_w, 0.6 + 0.1 * step)
+        assert max(map(sum, zip(curve.stored_w, curve.loss_w, strict=True))) <= limit_w * (1.0 + 1e-12)
+
+
 def test_in_the_cold_and_under_load_charge_is_left() -> None:
     """Where the terminal falls below the cut-off the battery is empty, the sooner the more resistance and load."""
     left = []
