@@ -5,15 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from aivsim import show
 from aivsim.errors import Failed, InputWrong
 
+if TYPE_CHECKING:
+    from analysis.oracles import Section
+
 #: Where data sets of references are, if not said otherwise.
 DATA_VARIABLE: Final = "AIVSIM_SHARED_DATA"
+
+
+def sections(topic: str) -> tuple[Section, ...]:
+    """The sections of a topic, and those that run the simulator."""
+    from analysis import oracles
+
+    if topic != "network":
+        return oracles.sections(topic)
+    from aivsim import queues
+
+    return (*oracles.sections(topic), *queues.SECTIONS)
 
 
 def oracles_command(
@@ -48,7 +62,7 @@ def oracles_command(
         from aivsim.learned import checked_page
 
         checked_page(topic, results, data)
-    outcomes = oracles.run(topic, data)
+    outcomes = oracles.run(sections(topic), data)
     made = failed = missed = 0
     for outcome in outcomes:
         show.heading(outcome.section.title)

@@ -127,10 +127,10 @@ def sections(topic: str) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def run(topic: str, data: Path | None) -> list[Outcome]:
-    """Make the checks of a topic; sections whose data are missing are left out."""
+def run(chosen: Sequence[Section], data: Path | None) -> list[Outcome]:
+    """Make the checks of some sections; those whose data are missing are left out."""
     outcomes = []
-    for section in sections(topic):
+    for section in chosen:
         missing = section.missing(data)
         findings = None if missing else section.run(data or Path())
         outcomes.append(Outcome(section, findings, missing))

@@ -73,8 +73,13 @@ def _least_deviations(x: Any, y: Any) -> tuple[float, float]:
 
 def _moments(logs: Any) -> tuple[float, float]:
     """Standard deviation and lag-1 autocorrelation; gaps are left out."""
-    both = np.isfinite(logs[:-1]) & np.isfinite(logs[1:])
-    return float(np.nanstd(logs)), float(np.corrcoef(logs[:-1][both], logs[1:][both])[0, 1])
+    return float(np.nanstd(logs)), _correlation(logs, 1)
+
+
+def _correlation(logs: Any, lag: int) -> float:
+    """Autocorrelation after so many steps; gaps are left out."""
+    both = np.isfinite(logs[:-lag]) & np.isfinite(logs[lag:])
+    return float(np.corrcoef(logs[:-lag][both], logs[lag:][both])[0, 1])
 
 
 def _jitter(data: Path) -> Findings:
@@ -84,18 +89,47 @@ def _jitter(data: Path) -> Findings:
     state = JitterState(Jitter(step_s=1.0), 1, "a", "b")
     ours = _moments(np.log([state.factor(float(at)) for at in range(20_000)]))
     source = f"medians of {len(logs)} pairs of personal devices"
-    return Findings(
-        [
-            Check("jitter", "sd of ln RTT of a pair", source, spread, ours[0], 0.06),
-            Check("jitter", "its autocorrelation from step to step", source, memory, ours[1], 0.06),
-        ]
+    made = np.log([state.factor(float(at)) for at in range(20_000, 40_000)])
+    shares, lags = np.array([1, 5, 10, 25, 50, 75, 90, 95, 99]), range(1, 13)
+    theirs = np.median([np.nanpercentile(row, shares) - np.nanmedian(row) for row in logs], axis=0)
+    measured = [float(np.median([_correlation(row, lag) for row in logs])) for lag in lags]
+    checks = [
+        Check("jitter", "sd of ln RTT of a pair", source, spread, ours[0], 0.06),
+        Check("jitter", "its autocorrelation from step to step", source, memory, ours[1], 0.06),
+    ]
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, ORANGE, figure, legend_over
+
+        drawn = figure(3.4)
+        left, right = drawn.subplots(1, 2)
+        left.plot(np.exp(np.percentile(made, shares)), shares, color=BLUE, label="model")
+        left.plot(np.exp(theirs), shares, "o", color=ORANGE, markersize=5, label="pairs of devices, median")
+        left.set_xscale("log")
+        left.set_xticks([0.25, 0.5, 1.0, 2.0, 4.0, 8.0], ["1/4", "1/2", "1", "2", "4", "8"])
+        left.minorticks_off()
+        left.set_xlabel("round trip over its median")
+        left.set_ylabel("share of steps below (%)")
+        right.plot(lags, [_correlation(made, lag) for lag in lags], color=BLUE)
+        right.plot(lags, measured, "o", color=ORANGE, markersize=5)
+        right.set_ylim(0.0, 1.0)
+        right.set_xlabel("steps")
+        right.set_ylabel("autocorrelation of ln RTT")
+        legend_over(drawn, left.get_legend_handles_labels()[0])
+        return drawn
+
+    caption = (
+        "Jitter of a pair's round trips: quantiles and memory of the model, and of pairs of personal devices. The sd "
+        "and the correlation after one step are fitted to them; the tails and what remains after many steps are not."
     )
+    return Findings(checks, (Drawing("network_jitter", caption, draw),))
 
 
 def _traces(data: Path) -> Findings:
     """AR(1) with a recording's own moments has its mean, if its logarithms are normal: how far is it off?"""
     rows = []
     checks = []
+    points: list[tuple[float, float, float, float]] = []
     for file in sorted((data / "mahimahi_lte").glob("*LTE*.csv")):
         trace = read_trace(file.name, file.read_text(encoding="utf-8"))
         seconds = np.array(trace.rates[: len(trace.rates) // 10 * 10]).reshape(-1, 10).mean(axis=1)
@@ -109,6 +143,7 @@ def _traces(data: Path) -> Findings:
             Check(file.stem, "sd of ln rate of the fitted AR(1)", source, spread, again[0], 0.08, relative=True)
         )
         checks.append(Check(file.stem, "its lag-1 autocorrelation", source, memory, again[1], 0.04))
+        points.append((spread, memory, *again))
         rows.append(
             (
                 file.stem,
@@ -119,7 +154,24 @@ def _traces(data: Path) -> Findings:
                 f"{100 * float((seconds == 0).mean()):.1f}",
             )
         )
-    return Findings(checks, (), ("trace", "", "mean Mbit/s", "sd of ln", "lag 1", "outage %"), rows)
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, ORANGE, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        theirs_sd, theirs_lag, ours_sd, ours_lag = zip(*points, strict=True)
+        axes.plot(theirs_lag, theirs_sd, "o", color=ORANGE, markersize=6, label="recording")
+        axes.plot(ours_lag, ours_sd, "x", color=BLUE, markersize=6, label="AR(1) of these moments")
+        axes.set_xlabel("autocorrelation of ln rate after 1 s")
+        axes.set_ylabel("sd of ln rate")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    drawing = Drawing(
+        "network_recordings", "Recordings of LTE in cars, and the AR(1) that is given their moments.", draw
+    )
+    return Findings(checks, (drawing,), ("trace", "", "mean Mbit/s", "sd of ln", "lag 1", "outage %"), rows)
 
 
 SECTIONS: Final = (

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from math import ceil, inf, log2, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.oracles import Check, Drawing, Findings, Section, at_most
-from core.network import Curve, Trace, Transport
+from core.network import Autoregressive, Curve, Markov, MarkovState, Outages, Trace, Transport
 from core.network.fairness import max_min_rates
 from core.network.transport import transfer_s
 from core.network.windows import Connection, gaps, move
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Array = npt.NDArray[np.float64]
 
 MBIT: Final = 125_000.0
 #: RFC 8312, table 1: mean windows of CUBIC, in packets, at a round trip of 0.1 s.
@@ -91,7 +95,7 @@ def lexicographic(
 def _fairness(_: Path) -> Findings:
     programs = "scipy's linprog, lexicographic"
     rng = np.random.default_rng(2005)
-    worst = 0.0
+    pairs: list[tuple[float, float]] = []
     for _round in range(20):
         links, flows = int(rng.integers(2, 7)), int(rng.integers(3, 12))
         capacities = rng.uniform(1, 100, links).tolist()
@@ -104,7 +108,8 @@ def _fairness(_: Path) -> Findings:
         ]
         caps = [float(rng.uniform(0.5, 50)) if rng.random() < 0.4 else inf for _flow in range(flows)]
         ours, theirs = max_min_rates(capacities, uses, caps), lexicographic(capacities, uses, caps)
-        worst = max(worst, *(abs(a - b) / b for a, b in zip(ours, theirs, strict=True)))
+        pairs += zip(theirs, ours, strict=True)
+    worst = max(abs(ours / theirs - 1.0) for theirs, ours in pairs)
     said = "largest relative difference of a rate in 20 random networks with costs and caps"
     checks = [at_most("max-min fairness", said, programs, 1e-5, worst)]
     anomaly = max_min_rates([1.0], [[(0, 1 / 11e6)], [(0, 1 / 1e6)]], [inf, inf])
@@ -116,7 +121,86 @@ def _fairness(_: Path) -> Findings:
     ends = Curve(trace.steps(0.0)).time_after(0.0, 4e6 + 500.0)
     said = "end of 4.0005 MB over steps of 1000, 0 and 3000 B/s, replayed over and over"
     checks.append(Check("trace replay", said, "the integral by hand", 4000.5, ends, 1e-9, "s"))
-    return Findings(checks)
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, GREEN, ORANGE, figure, legend_above
+
+        made = figure(3.4)
+        left, right = made.subplots(1, 2)
+        ends = [min(min(pair) for pair in pairs), max(max(pair) for pair in pairs)]
+        left.plot(ends, ends, color="black", linewidth=0.8)
+        left.plot(*zip(*pairs, strict=True), ".", color=BLUE, markersize=4)
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xlabel("rate by linear programs (1/s)")
+        left.set_ylabel("rate by water filling (1/s)")
+        slow = np.linspace(0.5, 11.0, 22)
+        each = [max_min_rates([1.0], [[(0, 1 / 11e6)], [(0, 1e-6 / rate)]], [inf, inf]) for rate in slow]
+        formula = 1.0 / (1.0 / 11.0 + 1.0 / slow)
+        right.plot(slow, formula, color="black", linewidth=1.2, label="1 / (1/11 + 1/x)")
+        right.plot(slow, [fast / 1e6 for fast, _ in each], "o", color=ORANGE, markersize=5, label="the fast one")
+        right.plot(slow, [slower / 1e6 for _, slower in each], ".", color=GREEN, markersize=5, label="the slow one")
+        right.set_xlabel("what the slow station has alone (MB/s)")
+        right.set_ylabel("goodput of each (MB/s)")
+        legend_above(right)
+        return made
+
+    caption = (
+        "Left: rates of flows in 20 random networks. Right: a station of 11 MB/s that shares the air with a slower one."
+    )
+    return Findings(checks, (Drawing("network_fairness", caption, draw),))
+
+
+def _inverse(steps: Sequence[tuple[float, float]], begin_s: float, sizes: Array) -> Array:
+    """When bytes that begin at `begin_s` have passed: numpy's running sum of the steps, read the other way round."""
+    starts, rates = np.array(steps).T
+    passed = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(starts))])
+    wanted = np.interp(begin_s, starts, passed) + sizes
+    found: Array = np.interp(wanted, passed, starts)
+    return found
+
+
+def _varying(_: Path) -> Findings:
+    """Transfers over rates that change: the exact inverse of their integral, from another implementation."""
+    states = Markov((MarkovState(1.0, 30.0), MarkovState(0.1, 10.0)))
+    kinds: dict[str, Callable[[], Iterator[tuple[float, float]]]] = {
+        "AR(1), sd 0.8": lambda: Autoregressive(0.8, 0.7, 1.0).factors(1, "a"),
+        "two states": lambda: states.factors(1, "a"),
+        "outages": lambda: Outages(20.0, 5.0).factors(1, "a"),
+    }
+    sizes, begin_s = np.logspace(4.0, 8.0, 33), 10.5
+    found: dict[str, tuple[Array, Array]] = {}
+    checks = []
+    for kind, factors in kinds.items():
+        steps = [(start_s, MBIT * factor) for start_s, factor in islice(factors(), 4000)]
+        theirs = _inverse(steps, begin_s, sizes) - begin_s
+        curve = Curve(iter(steps))
+        ours = np.array([curve.time_after(begin_s, float(size)) for size in sizes]) - begin_s
+        found[kind] = ours, theirs
+        worst = float(np.abs(ours / theirs - 1.0).max())
+        said = "times of 33 transfers of 10 kB to 100 MB, largest relative difference"
+        checks.append(at_most(kind, said, "numpy's running sum", 1e-9, worst))
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, GREEN, ORANGE, figure, legend_above
+
+        made = figure(3.2)
+        axes = made.add_subplot()
+        for (kind, (ours, theirs)), colour in zip(found.items(), (BLUE, ORANGE, GREEN), strict=True):
+            axes.plot(sizes / 1e6, sizes / MBIT / theirs, color=colour, linewidth=1.2, label=kind)
+            axes.plot(sizes / 1e6, sizes / MBIT / ours, ".", color=colour)
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0.0)
+        axes.set_xlabel("size (MB)")
+        axes.set_ylabel("size over time (Mbit/s)")
+        legend_above(axes, width_in=8.0)
+        return made
+
+    caption = (
+        "Transfers that begin together on a link of 1 Mbit/s that varies: their mean rate by curves (dots), and by a "
+        "running sum of its steps (lines)."
+    )
+    return Findings(checks, (Drawing("network_varying", caption, draw),))
 
 
 def _transports(_: Path) -> Findings:
@@ -186,5 +270,6 @@ def _transports(_: Path) -> Findings:
 
 SECTIONS: Final = (
     Section("Sharing", "Rates against linear programs and theory, a replayed trace against its integral.", _fairness),
+    Section("Links that vary: transfers", "Ends of transfers over steps against their integral.", _varying),
     Section("Transport", "Windows and slow start against RFC 8312 and the papers' formulas.", _transports),
 )

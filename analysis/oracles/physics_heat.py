@@ -49,13 +49,13 @@ def _exactness(_: Path) -> Findings:
         flow_w = (t[0] - t[1]) / 4.5
         return [(soc_w - flow_w) / 12.0, (case_w + flow_w - (t[1] - AIR_C) / 3.8) / 160.0]
 
-    worst = 0.0
+    times = np.linspace(0.0, 3000.0, 61)
+    runs: list[tuple[str, Any, Any]] = []
     for soc_w, case_w, soc_c, case_c in ((8.0, 0.5, 25.0, 25.0), (0.0, 0.0, 70.0, 41.0), (3.0, 2.0, 30.0, 45.0)):
-        times = np.linspace(0.0, 3000.0, 61)
-        found = _solve(slope, 3000.0, (soc_c, case_c), times).y
-        for second, soc, case in zip(times, *found, strict=True):
-            ours = PHONE.after(soc_c, case_c, soc_w, case_w, AIR_C, float(second))
-            worst = max(worst, abs(ours[0] - soc), abs(ours[1] - case))
+        ours = np.array([PHONE.after(soc_c, case_c, soc_w, case_w, AIR_C, float(second)) for second in times]).T
+        name = f"{soc_w:g} W and {case_w:g} W, from {soc_c:g} and {case_c:g} °C"
+        runs.append((name, ours, _solve(slope, 3000.0, (soc_c, case_c), times).y))
+    worst = max(float(np.abs(ours - solved).max()) for _, ours, solved in runs)
     solver = "scipy's solve_ivp (DOP853)"
     checks = [at_most("two nodes", "largest difference over three runs of 3000 s", solver, 1e-6, worst, "K")]
     for soc_w, row in CROSSINGS.items():
@@ -76,7 +76,32 @@ def _exactness(_: Path) -> Findings:
             Check(f"skin held at {target_c:g} °C", "sustainable power", "reference table", watts, ours_w, 0.01, "W")
         )
         checks.append(Check(f"skin at {ours_w:.2f} W", "steady state", "closed form", target_c, steady_c, 1e-9, "°C"))
-    return Findings(checks)
+
+    def draw() -> Figure:
+        from analysis.plots.style import BLUE, GREEN, ORANGE, figure, legend_over
+
+        made = figure(3.4)
+        left, right = made.subplots(1, 2)
+        for (name, ours, solved), colour in zip(runs, (BLUE, ORANGE, GREEN), strict=True):
+            left.plot(times / 60.0, ours[1], color=colour, label=name)
+            left.plot(times / 60.0, ours[0], color=colour, linestyle="--", linewidth=1.2)
+            left.plot(times[::5] / 60.0, solved[:, ::5].T, ".", color="black", markersize=3)
+            right.plot(times[1:] / 60.0, np.abs(ours - solved).max(axis=0)[1:], color=colour)
+        right.axhline(1e-6, color="black", linestyle=":", linewidth=1.2)
+        right.set_yscale("log")
+        right.set_ylim(1e-14, 1e-5)
+        left.set_ylabel("skin, and (dashed) processor (°C)")
+        right.set_ylabel("largest difference (K)")
+        for axes in (left, right):
+            axes.set_xlabel("time (min)")
+        legend_over(made, left.get_legend_handles_labels()[0])
+        return made
+
+    caption = (
+        "Two nodes by the closed form, with solve_ivp as dots, for powers of processor and case; and their differences "
+        "beside the goal (dotted)."
+    )
+    return Findings(checks, (Drawing("heat_nodes", caption, draw),))
 
 
 def _governed(heat: Heat, governor: Governor, max_w: float) -> Device:

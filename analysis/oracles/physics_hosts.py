@@ -7,7 +7,7 @@ Erlang's C, and one core is M/G/1-PS, W = 1 / (μ − λ) (Kleinrock 1976, §4.4
 
 from __future__ import annotations
 
-from math import factorial, inf
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.oracles import Check, Drawing, Findings, Section
+from analysis.oracles.queueing import erlang_c
 from core import rng
 from core.devices import Cores, Host
 
@@ -71,9 +72,7 @@ def works_s(kind: str, seed: int, count: int = CLAIMS) -> Array:
 
 def erlang_s(cores: int, load: float) -> float:
     """The mean stay in M/M/c of work of mean 1 s."""
-    offered = load * cores
-    last = offered**cores / factorial(cores) / (1.0 - load)
-    return 1.0 + last / (sum(offered**k / factorial(k) for k in range(cores)) + last) / (cores * (1.0 - load))
+    return 1.0 + erlang_c(cores, load * cores) / (cores * (1.0 - load))
 
 
 def _shared(data: Path) -> Findings:

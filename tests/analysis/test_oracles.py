@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from aivsim.cli import cli
+from aivsim.oracles import sections
 from analysis import oracles
 from analysis.oracles import (
     Check,
@@ -28,6 +29,8 @@ from core.network import windows
 REPOSITORY = Path(__file__).parents[2]
 #: What is known to miss its goal, by section; the pages say why.
 MISSED = {"Battery: charging": [*["RMSE of the voltage up to there"] * 2, "charge taken"]}
+#: The pages that show a topic's plots.
+PAGES = {"physics.md": "physics", "physics_network.md": "network"}
 DATA = Path(os.environ.get("AIVSIM_SHARED_DATA") or REPOSITORY.parent / "shared" / "data")
 
 
@@ -66,12 +69,12 @@ def test_without_data_only_what_needs_them_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "section",
-    [*oracles.sections("physics"), *oracles.sections("network")],
-    ids=lambda section: section.title,
+    ("page", "section"),
+    [(page, section) for page, topic in PAGES.items() for section in sections(topic)],
+    ids=lambda value: getattr(value, "title", ""),
 )
-def test_models_hold(section: Section) -> None:
-    """The models agree with measurements, theory and solvers, as the checks state."""
+def test_models_hold(page: str, section: Section) -> None:
+    """The models agree with measurements, theory and solvers, as the checks state; their plots are on the page."""
     missing = section.missing(DATA)
     if missing:
         pytest.skip(f"no {', '.join(missing)} in {DATA.name} (AIVSIM_SHARED_DATA says where it is)")
@@ -79,6 +82,10 @@ def test_models_hold(section: Section) -> None:
     assert findings.checks
     assert [check for check in findings.checks if check.failed] == []
     assert [check.statement for check in findings.checks if not check.passed] == MISSED.get(section.title, [])
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    for drawing in findings.drawings:
+        assert f"](figures/{drawing.key}.png)" in text
+        assert (REPOSITORY / "docs" / "figures" / f"{drawing.key}.png").is_file()
 
 
 def test_wrong_physics_fails(monkeypatch: pytest.MonkeyPatch) -> None:

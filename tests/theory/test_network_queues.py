@@ -11,61 +11,24 @@ from math import factorial, inf
 import numpy as np
 import pytest
 
-from core.actor import Context
+from aivsim.queues import Rider, control_waits, refusals, sojourns
+from analysis.oracles.queueing import batch_mean, erlang_b, erlang_c, pollaczek_khinchine_s
 from core.links import Link
 from core.network import Curve, Network
 from core.network.curves import constant
 from sim.engine import ActorEnvironment
 from sim.network.fair import FairFlow, FairLink, FairNetwork
-from tests.sim.studies import FAST, Small, handling, living, place, run, study
-
-#: Half of 99.9 % of Student's t with 19 degrees of freedom.
-T_19 = 3.883
+from tests.sim.studies import FAST, run, study
 
 
 def holds(times: np.ndarray, expected: float, width: float) -> None:
     """The mean of times is the expected one, by batch means, and known to a share `width` of it."""
-    batches = times[len(times) % 20 :].reshape(20, -1).mean(axis=1)
-    half_width = T_19 * batches.std(ddof=1) / np.sqrt(20)
+    mean, half_width = batch_mean(times)
     assert half_width < width * expected
-    assert abs(batches.mean() - expected) < half_width
+    assert abs(mean - expected) < half_width
 
 
 # Control messages: one server, first come, first served.
-
-
-def control_waits(
-    rng: np.random.Generator, load: float, sizes: np.ndarray, varying: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Times of small messages of these extra bytes from sending to arrival, and their own transmission times, s."""
-
-    class Sized(Small, frozen=True, kw_only=True):
-        blob: bytes
-
-    link = Link("l", "wifi", 0.0, 1000.0, 1000.0)
-    gaps = rng.exponential(1.0, size=len(sizes))
-
-    async def life(ctx: Context) -> None:
-        mean_s = float(np.mean(sizes) + 45) / 1000.0
-        for gap, size in zip(gaps.tolist(), sizes.tolist(), strict=True):
-            await ctx.sleep(gap * mean_s / load)
-            await ctx.send("sink", Sized(blob=b"x" * int(size)))
-        await ctx.sleep(1e4)
-
-    async def take(ctx: Context, message: object) -> None:
-        pass
-
-    outcome = run(
-        study(
-            place("main", living(life), link),
-            place("sink", handling(take, Sized), FAST),  # type: ignore[arg-type]
-            messages=(Sized,),
-            network=Network(varying=varying),
-        )
-    )
-    rows = outcome.records.messages
-    took = np.array([row.delivered_s - row.sent_s for row in rows])
-    return took, np.array([row.size_bytes for row in rows]) / 1000.0
 
 
 @pytest.mark.parametrize("varying", [False, True], ids=["plain", "routed"])
@@ -79,56 +42,15 @@ def test_control_messages_wait_as_pollaczek_and_khinchine_say(kind: str, varying
         "M/M/1": rng.exponential(2000.0, size=n),
         "M/G/1": np.where(rng.random(n) < 0.9, 400.0, 6000.0),
     }[kind]
-    took, own = control_waits(rng, 0.5, sizes, varying)
-    assert len(took) == n
+    waits, own = control_waits(rng, 0.5, sizes, varying)
+    assert len(waits) == n
     # Load and second moment are those of the frames that were really sent.
-    mean_gap = (float(np.mean(sizes) + 45) / 1000.0) / 0.5
-    rate = 1.0 / mean_gap
-    load = rate * own.mean()
+    load = 0.5 * float(own.mean()) / ((float(np.mean(sizes)) + 45.0) / 1000.0)
     assert load == pytest.approx(0.5, rel=0.03)
-    holds(took - own, rate * (own**2).mean() / (2.0 * (1.0 - load)), 0.35)
+    holds(waits, pollaczek_khinchine_s(load, own), 0.35)
 
 
 # Bulk: processor sharing, of several servers and in several links.
-
-
-class Rider:
-    def __init__(self, env: ActorEnvironment) -> None:
-        self.env = env
-        self.ended_s = inf
-
-    def passed_all(self) -> None:
-        self.ended_s = self.env.now
-
-
-def sojourns(rng: np.random.Generator, load: float, sizes: np.ndarray, servers: float, cap: float) -> np.ndarray:
-    """Times of flows that arrive as a Poisson stream at a link of rate `servers`, each of at most `cap`."""
-    env = ActorEnvironment()
-    network = FairNetwork(env)
-    link = FairLink(network, Curve(constant(servers)))
-    began = np.cumsum(rng.exponential(1.0 / (load * servers), size=len(sizes)))
-    riders = []
-    for at, size in zip(began.tolist(), sizes.tolist(), strict=True):
-        env.run(until=at)
-        rider = Rider(env)
-        riders.append(rider)
-        network.begin(FairFlow(network, rider, size, ((link, 1.0),), cap))
-    env.run()
-    return np.array([rider.ended_s for rider in riders]) - began
-
-
-def erlang_b(servers: int, offered: float) -> float:
-    """Share of arrivals that find all servers busy and leave."""
-    blocked = 1.0
-    for n in range(1, servers + 1):
-        blocked = offered * blocked / (n + offered * blocked)
-    return blocked
-
-
-def erlang_c(servers: int, offered: float) -> float:
-    """Share of arrivals that find all servers busy and wait."""
-    blocked = erlang_b(servers, offered)
-    return blocked / (1.0 - offered / servers * (1.0 - blocked))
 
 
 @pytest.mark.parametrize("kind", ["equal", "exponential"])
@@ -158,18 +80,8 @@ def test_a_link_that_refuses_when_full_blocks_as_erlang_b_says() -> None:
     assert erlang_b(servers, offered) == pytest.approx(
         offered**servers / factorial(servers) / sum(offered**k / factorial(k) for k in range(servers + 1))
     )
-    env = ActorEnvironment()
-    network = FairNetwork(env)
-    link = FairLink(network, Curve(constant(float(servers))))
-    blocked = []
-    for gap, size in zip(
-        rng.exponential(1 / offered, size=n).tolist(), rng.uniform(0, 2, size=n).tolist(), strict=True
-    ):
-        env.run(until=env.now + gap)
-        blocked.append(len(link) == servers)
-        if not blocked[-1]:
-            network.begin(FairFlow(network, Rider(env), size, ((link, 1.0),), 1.0))
-    holds(np.array(blocked, float), erlang_b(servers, offered), 0.1)
+    blocked = refusals(rng, offered, rng.uniform(0, 2, size=n), servers)
+    holds(blocked, erlang_b(servers, offered), 0.1)
 
 
 def test_a_tandem_of_links_is_no_faster_than_its_slowest() -> None:
