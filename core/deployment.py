@@ -55,7 +55,8 @@ class Reflex:
 
     `answer(before, after)` numbers what is said to that, 0 for nothing; `before` is None at the study's beginning, when
     a positive answer means that the device has something to offer. `message(index, answer)` makes what is sent to the
-    actor `to`. The actors, when they are awake, must answer `DeviceChanged` alike.
+    actor `to`. The actors, when they are awake, must answer `Start` and `DeviceChanged` alike; at `Start` they also
+    begin to watch `to`.
     """
 
     to: str

@@ -136,7 +136,8 @@ def first_answer(node: Node, course: Course) -> list[Effect]:
     reflex = None if dormant is None else dormant.population.reflex
     if dormant is not None and reflex is not None:
         if node.device.on:
-            _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
+            if node.index not in dormant.impaired:
+                _reflect(node, dormant, reflex, 0.0, reflex.answer(None, course.state))
         elif dormant.group is not None:
             dormant.group.mute.append(node.index)
     return news
@@ -167,8 +168,9 @@ class _Group:
         #: Of each device at rest, when its battery could be empty at the earliest, on a clock of its own: as fast as
         #: time while it is in use, at `idle_share` of that while it is not. Infinite for those awake.
         self.empty_s = MARGIN * self.endurance.in_use_s
-        #: Devices that were off when the study began; it may also be what they said then that has emptied others.
-        self.mute: list[int] = []
+        #: Devices that were off when the study began (it may also be what they said then that has emptied others), and
+        #: those with a fault then, whose actors speak for themselves.
+        self.mute: list[int] = sorted(dormant.impaired)
         #: Up to when transitions are known.
         self.end_s = 0.0
 

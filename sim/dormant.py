@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from core.actor import Start
 from core.availability import ROW, Course
-from core.deployment import Population
+from core.deployment import Deployment, Partition, Population
 from core.devices import ROW_LENGTH, Effect
 from sim.attendance import Habit, first_answer, replay
 from sim.node import RESTED, UP
@@ -77,6 +77,19 @@ def _next_page_s(now: float) -> float:
     return (now // PAGE_S + 1.0) * PAGE_S
 
 
+def _impaired(deployment: Deployment, population: Population) -> frozenset[int]:
+    """Those of a population with a reflex whom a fault befalls at the study's beginning."""
+    found: set[int] = set()
+    if population.reflex is not None:
+        for fault in deployment.faults:
+            if fault.at_s == 0.0:
+                for name in fault.side if isinstance(fault, Partition) else (fault.target,):
+                    prefix, _, number = name.rpartition("-")
+                    if prefix == population.name and number.isdecimal():
+                        found.add(int(number))
+    return frozenset(found)
+
+
 class Dormant:
     """The rows of one population."""
 
@@ -103,6 +116,11 @@ class Dormant:
         #: rest.
         self.group: _Group | None = None
         self.is_awake = np.zeros(population.count, np.bool_)
+        #: Of actors with a reflex: who does not watch its peer any more as since the study's beginning; a peer watched
+        #: anew is known to the world.
+        self._unwatched = np.zeros(population.count, np.bool_)
+        #: Who meets a fault at the study's beginning and gets its `Start` after it, as it has no reflex then.
+        self.impaired = _impaired(world.deployment, population)
         self._courses = np.zeros(population.count if population.process is not None else 0, ROW)
 
     def start(self) -> None:
@@ -111,6 +129,8 @@ class Dormant:
             at = self.population.start_s(index)
             if at < inf:
                 self.env.set_timer(at, _StartTimer(self, index), 0)
+        for index in sorted(self.impaired):
+            self.env.set_timer(0.0, _StartTimer(self, index), 0)
 
     def node(self, index: int) -> Node:
         """The node of an actor, woken if it rests."""
@@ -158,6 +178,24 @@ class Dormant:
         news += replay(node, course, now)
         node.habit = Habit(node, course)
         return news
+
+    def watched(self, index: int) -> str | None:
+        """Whom an actor watches since the study's beginning; None for nobody, or not any more."""
+        reflex = self.population.reflex
+        return None if reflex is None or self._unwatched[index] else reflex.to
+
+    def unwatch(self, index: int) -> None:
+        """An actor watches no more whom it did since the study's beginning."""
+        self._unwatched[index] = True
+
+    def unwatch_all(self, peer: str) -> list[int]:
+        """Nobody watches a peer any more as since the study's beginning; who did."""
+        reflex = self.population.reflex
+        if reflex is None or reflex.to != peer:
+            return []
+        found = np.flatnonzero(~self._unwatched).tolist()
+        self._unwatched[:] = True
+        return found
 
     def _page(self, number: int) -> _Page:
         page = self.calendar.get(number)

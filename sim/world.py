@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from msgspec.structs import replace
@@ -270,7 +270,7 @@ class World:
         known = self.find(peer)
         if known is None or known.state == GONE:
             LocalMessage(node, PeerGone(peer=peer), 0.0)
-        else:
+        elif node.dormant is None or node.dormant.watched(node.index) != peer:
             watchers = self._watchers.setdefault(peer, {})
             if known.state in (LINK_DOWN, OFF) and node.name not in watchers:
                 # It was silent before anybody listened.
@@ -278,28 +278,43 @@ class World:
             watchers[node.name] = None
             self._watching.setdefault(node.name, {})[peer] = None
 
-    def watchers_of(self, node: Node) -> list[Node]:
-        """Those who watch a node; they are told once."""
+    def watchers_of(self, node: Node) -> Iterator[Node]:
+        """Those who watch a node; they are told once. Of many at rest only some are awake at a time."""
         names = self._watchers.pop(node.name, {})
         for name in names:
             self._watching[name].pop(node.name, None)
-        return [self.known(name) for name in names]
+        resting = [(dormant, dormant.unwatch_all(node.name)) for dormant in self.populations.values()]
+        for dormant, indices in resting:
+            for index in indices:
+                yield dormant.node(index)
+        for name in names:
+            yield self.known(name)
 
     def forget_watches(self, node: Node) -> list[str]:
         """Whom a node watched; it does not any more."""
         names = self._watching.pop(node.name, {})
         for name in names:
             self._watchers[name].pop(node.name, None)
-        return list(names)
+        first = self._watched_from_start(node)
+        if node.dormant is not None:
+            node.dormant.unwatch(node.index)
+        return [*first, *names]
 
     def watched_by(self, node: Node) -> list[str]:
         """Whom a node watches."""
-        return list(self._watching.get(node.name, ()))
+        return [*self._watched_from_start(node), *self._watching.get(node.name, ())]
+
+    @staticmethod
+    def _watched_from_start(node: Node) -> list[str]:
+        peer = None if node.dormant is None else node.dormant.watched(node.index)
+        return [] if peer is None else [peer]
 
     def forget_watch(self, node: Node, peer: str) -> None:
         """A node watches a peer no more."""
-        self._watching[node.name].pop(peer, None)
-        self._watchers[peer].pop(node.name, None)
+        if node.dormant is not None and node.dormant.watched(node.index) == peer:
+            node.dormant.unwatch(node.index)
+        else:
+            del self._watching[node.name][peer], self._watchers[peer][node.name]
 
     def next_job(self) -> int:
         """A number for a job, unique in the run."""

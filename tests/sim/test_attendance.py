@@ -400,6 +400,66 @@ def test_empty_phones_without_users_join_nobody() -> None:
     assert runs[1].messages == runs[0].messages
 
 
+def small(**changes: Any) -> Any:
+    """A dozen phones that are asked for nothing but to be left alone by their users, for four rounds."""
+    low, high = scenario().resolved()["devices"]
+    training = {**_short(), "rounds": 4, "pause": "5 min", "requirements": {}}
+    groups = [{**low, "count": 8}, {**high, "count": 4, "network_spread": 0.0}]
+    return scenario(**{"training": training, "devices": groups, **changes})
+
+
+def assert_rest_changes_nothing(wanted: Any, max_live: int = 2) -> SimulatedRun:
+    """At rest as awake, to the bit; gives the run of those awake."""
+    awake, _ = simulate(wanted, populations=False)
+    resting, _ = simulate(wanted, populations=True, max_live=max_live)
+    assert resting.messages == awake.messages
+    assert off_s(resting) == off_s(awake)
+    found, expected = energies(resting), energies(awake)
+    assert found == {key: expected[key] for key in found}
+    return awake
+
+
+@pytest.mark.parametrize("max_live", [10_000, 2])
+@pytest.mark.parametrize("target", ["low", "coordinator"])
+def test_who_misses_the_coordinator_joins_it_again(target: str, max_live: int) -> None:
+    """Their links are down, or its is, for longer than the time-out: those at rest hear of it, and check in anew."""
+    cut = {"kind": "link_down", "target": target, "at": "6 min", "duration": "2 min"}
+    run = assert_rest_changes_nothing(small(faults=[cut]), max_live)
+    # Ten seconds after the time-out; what is sent while the own link is down leaves when it is up.
+    again_s = {message.sent_s for message in run.messages if message.type == "CheckIn"}
+    assert (400.0 if target == "coordinator" else 480.0) in again_s
+
+
+def test_who_joins_the_coordinator_again_misses_it_again() -> None:
+    """Twice, and in between a member alone: each watches anew what it has missed."""
+    cuts = [
+        {"kind": "link_down", "target": "coordinator", "at": "6 min", "duration": "2 min"},
+        {"kind": "link_down", "target": "low-3", "at": "10 min", "duration": "1 min"},
+        {"kind": "link_down", "target": "coordinator", "at": "12 min", "duration": "1 min"},
+    ]
+    run = assert_rest_changes_nothing(small(faults=cuts))
+    assert {400.0, 760.0} <= {message.sent_s for message in run.messages if message.type == "CheckIn"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "crash", "target": "low", "duration": "1 min"},
+        {"kind": "link_down", "target": "low", "duration": "1 min"},
+        {"kind": "battery_pulled", "target": "high", "duration": "1 min"},
+        {"kind": "lost", "target": "low", "probability": 0.5},
+        {"kind": "duplicated", "target": "high", "probability": 1.0},
+        {"kind": "partition", "sets": [["low"]], "duration": "1 min"},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_a_fault_from_the_beginning_on_comes_before_the_first_check_in(fault: dict[str, Any]) -> None:
+    run = assert_rest_changes_nothing(small(faults=[{**fault, "at": 0.0}]))
+    at_once = [message for message in run.messages if message.sent_s == 0.0 and message.type == "CheckIn"]
+    spared = "low" if fault.get("target") == "high" else "high"
+    assert spared in {message.sender.split("-")[0] for message in at_once}
+
+
 #: Use of hours on one charge; between, the phone is free.
 HEAVY = """client,time_s,state
 user,0,idle
