@@ -227,6 +227,15 @@ class Body:
         profile = self.profile
         self._limit = min(profile.severity_limits[self._severity], profile.governor_limits[self._level])
 
+    @property
+    def steady_case_c(self) -> float:
+        """Temperature that its case would come to if its powers stayed as they are, °C; without heat, ambient."""
+        heat = self.profile.heat
+        if heat is None:
+            return self.ambient_c
+        idle_w, screen_w, processor_w = self._powers()
+        return heat.steady(processor_w, self._case_w(idle_w + screen_w, processor_w), self.ambient_c)[1]
+
     # Powers, W.
 
     def _powers(self) -> tuple[float, float, float]:

@@ -184,6 +184,12 @@ class DeviceProfile:
         return None if self.battery is None else self.battery.energy_j
 
     @property
+    def off_c(self) -> float:
+        """Case temperature at which it turns off, °C; inf if it never does."""
+        last = self.throttle[-1] if self.throttle and self.dynamic_w > 0.0 else None
+        return last.case_c if last is not None and last.power_cap == 0.0 else math.inf
+
+    @property
     def off_host(self) -> str | None:
         """Why a device of this class cannot share a host: what makes its power and speed its own; None if it can."""
         if self.battery is not None:

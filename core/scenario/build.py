@@ -96,7 +96,7 @@ def _of(scenario: Scenario, *path: str) -> Iterator[None]:
 def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGEST_GROUP) -> Study:
     """Build a study. In the real world a client's data set holds its own examples only. Raises `ValueError`.
 
-    In the simulator groups of more than `largest_group` are populations; no result depends on it.
+    In the simulator groups of more than `largest_group` are populations where they can; no result depends on it.
     """
     firsts = itertools.accumulate((group.count for group in scenario.devices), initial=0)
     fleets = [Fleet(scenario, group, first) for group, first in zip(scenario.devices, firsts, strict=False)]
@@ -146,8 +146,9 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
         ) -> Callable[[], Actor]:
             return functools.partial(worker, client_of(index), attendance)
 
-        shared = fleet.group.host is not None
-        if not (own or shared) and fleet.group.count > largest_group and plain and fleet.link.plain:
+        alone = own or fleet.group.host is not None or fleet.group.count <= largest_group
+        # Of who rests with a user nobody knows when it turns off of heat; without one it has timers.
+        if not (alone or (attendance is not None and fleet.overheats)) and plain and fleet.link.plain:
             sizes = functools.partial(_sizes, fleet, data, client_of)
             populations.append(fleet.population(make, attendance, sizes))
         else:
@@ -309,6 +310,15 @@ def _notes(scenario: Scenario, data: Federation | Sampled) -> Iterator[str]:
             f"{'client' if data.unused == 1 else 'clients'} are used neither to train nor to test (more devices would "
             f"train on them, and with `data.clients: {every}` the model is tested on what is held out of all)"
         )
+    large = (group for group in scenario.devices if group.count > LARGEST_GROUP and group.availability.kind != "always")
+    for group in large:
+        fleet = Fleet(scenario, group, 0)
+        if fleet.overheats:
+            yield (
+                f"at {group.ambient:g} °C devices of {group.name!r} may get so warm by use and charging alone "
+                f"({fleet.profile.off_c:g} °C) that they turn off: in the simulator all {group.count} are awake all "
+                "the time, which takes more time and memory than a group whose devices rest"
+            )
     bound = 2.0**RANGE_BITS
     largest = float(np.abs(data.data.y).max()) if data.data.task == "regression" else 0.0
     if largest > bound:

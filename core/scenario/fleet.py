@@ -20,7 +20,8 @@ from core.actor import Actor, Message
 from core.availability import CHARGING, METERED, Habits, Process, Replay, Sessions, Traits
 from core.availability.quantiles import Quantiles, beta
 from core.deployment import Endurance, Placement, Population, Reflex
-from core.devices import Device
+from core.devices import BatteryEmpty, BatteryFull, Device, Overheated
+from core.devices.battery import LEVELS
 from core.links import Link
 from core.roles import Attendance, Requirements
 from core.scenario import resolve
@@ -35,6 +36,8 @@ LEAST_CHARGE: Final = 0.05
 #: Levels at which the time to an empty battery is worked out for a class; a device is given that of the level below its
 #: own.
 _LEVELS: Final = 256
+#: What the radio's energy of small messages may add to the temperature of a case: a tenth of this for one of 15 J.
+WARMTH_K: Final = 1.0
 
 
 class Fleet:
@@ -139,7 +142,7 @@ class Fleet:
         profile = self.profile
         if profile.battery is None:
             return None
-        kind = self.link.radio if self.link.radio in profile.radios else self.link.kind
+        kind = self._radio_kind
 
         def in_use_s(level: float) -> float:
             return Device(profile, link_kind=kind, battery_level=level, ambient_c=self.group.ambient).empty_s(0.0)
@@ -153,6 +156,38 @@ class Fleet:
             idle_share=profile.idle_w / profile.used_w if profile.used_w else 1.0,
             message_s=message_j / profile.used_w if profile.used_w else 0.0,
         )
+
+    # Heat.
+
+    @functools.cached_property
+    def overheats(self) -> bool:
+        """Whether a device may turn off of heat while it runs no job.
+
+        It is warmest where it has been used until it was empty, and is used on while it charges, or is left alone
+        where its charger is too weak for both.
+        """
+        if self.profile.off_c == math.inf:
+            return False
+        ambient_c = self.group.ambient + WARMTH_K
+
+        def device(level: float, begin_c: float, **user: bool) -> Device:
+            return Device(self.profile, link_kind=self._radio_kind, battery_level=level, ambient_c=begin_c, **user)
+
+        used_c = max(device(level, ambient_c, in_use=True).steady_case_c for level in LEVELS)
+        for in_use in (False, True):
+            charging = device(0.0, used_c, charging=True, in_use=in_use)
+            charging.ambient_c = ambient_c
+            while (at_s := charging.next_timer()) < math.inf:
+                effects = charging.on_timer(at_s)
+                if any(isinstance(effect, Overheated) for effect in effects):
+                    return True
+                if any(isinstance(effect, BatteryEmpty | BatteryFull) for effect in effects):
+                    break
+        return False
+
+    @property
+    def _radio_kind(self) -> str:
+        return self.link.radio if self.link.radio in self.profile.radios else self.link.kind
 
     # A population.
 

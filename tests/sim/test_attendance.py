@@ -460,6 +460,20 @@ def test_a_fault_from_the_beginning_on_comes_before_the_first_check_in(fault: di
     assert spared in {message.sender.split("-")[0] for message in at_once}
 
 
+@pytest.mark.parametrize(("ambient", "resting"), [(30.0, {"low", "high"}), (45.0, {"low"}), (56.0, set())])
+def test_a_group_that_may_overheat_at_rest_is_awake(ambient: float, resting: set[str]) -> None:
+    """Only users warm these; at 45 °C phones that charge fast turn off on their chargers, at 56 °C all at once."""
+    low, high = scenario().resolved()["devices"]
+    hot = {"ambient": ambient, "battery": [0.0, 0.6]}
+    training = {**_short(), "rounds": 4, "pause": "1 h", "requirements": {}, "enrol_timeout": "2 h"}
+    wanted = scenario(training=training, devices=[{**low, "count": 15, **hot}, {**high, "count": 15, **hot}])
+    assert {population.name for population in study(wanted, largest_group=1).deployment.populations} == resting
+    run = assert_rest_changes_nothing(wanted, 10_000)
+    assert bool(run.messages) is (ambient < 56.0)
+    hottest = any(isinstance(row, DeviceRow) and row.event == "overheated" for _, _, row in run.rows)
+    assert hottest is (ambient > 30.0)
+
+
 #: Use of hours on one charge; between, the phone is free.
 HEAVY = """client,time_s,state
 user,0,idle

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 
-from core.devices import Heat
+from core.devices import Device, Heat, profile
 
 PHONE = Heat(case_capacity_j_per_k=160.0, case_to_air_k_per_w=3.8, soc_capacity_j_per_k=12.0, soc_to_case_k_per_w=4.5)
 ONE_NODE = Heat(case_capacity_j_per_k=900.0, case_to_air_k_per_w=0.6)
@@ -105,6 +105,14 @@ def test_one_node_in_closed_form() -> None:
     assert ONE_NODE.crossing_s(25.0, 25.0, 30.0, 5.0, AMBIENT_C, 35.5, 300.0) == math.inf
     assert ONE_NODE.crossing_s(25.0, 25.0, 30.0, 5.0, AMBIENT_C, 46.0) == math.inf
     assert ONE_NODE.crossing_s(25.0, 46.0, 0.0, 0.0, AMBIENT_C, 24.0) == math.inf
+
+
+def test_the_temperature_that_a_phone_in_use_comes_to() -> None:
+    device = Device(profile("phone_mid"), link_kind="wifi", in_use=True, ambient_c=30.0)
+    expected_c = device.steady_case_c
+    device.settle(7200.0)
+    assert expected_c > 33.0
+    assert device.reading(7200.0).case_temperature_c == pytest.approx(expected_c, abs=0.05)
 
 
 @pytest.mark.parametrize(

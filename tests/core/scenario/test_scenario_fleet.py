@@ -14,7 +14,7 @@ from core.availability import CHARGING, METERED, Replay, Sessions
 from core.deployment import Placement
 from core.devices import link
 from core.roles import Attendance, Requirements
-from core.scenario import Scenario, ScenarioError, load, parse
+from core.scenario import Scenario, ScenarioError, build, load, parse
 from core.scenario.build import study
 from core.scenario.fleet import Fleet
 
@@ -186,6 +186,24 @@ def test_a_large_group_is_a_population_of_the_same_devices() -> None:
         assert population.reflex is not None
         joined = population.reflex.message(index, 1)
         assert joined.examples == alone.make().shard.count  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("device", "from_c"), [("phone_high", 38), ("phone_mid", 42), ("phone_low", 46)])
+def test_devices_that_may_overheat_in_their_users_hands_do_not_rest(device: str, from_c: int) -> None:
+    """The temperatures on the page devices.md."""
+    for ambient_c in (from_c - 1, from_c):
+        found = scenario(3, device=device, ambient=ambient_c, availability="sessions")
+        assert fleet(found).overheats is (ambient_c == from_c)
+        assert len(study(found, largest_group=2).deployment.populations) == (ambient_c < from_c)
+    alone = scenario(3, device=device, ambient=from_c)
+    assert len(study(alone, largest_group=2).deployment.populations) == 1
+
+
+def test_what_a_large_group_takes_that_may_overheat_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "LARGEST_GROUP", 2)
+    (note,) = study(scenario(3, ambient=50.0, availability="sessions")).notes
+    assert "at 50 °C devices of 'phone' may get so warm by use and charging alone (55 °C) that they turn off" in note
+    assert not study(scenario(3, availability="sessions")).notes
 
 
 def _facts(placement: Placement) -> tuple[object, ...]:
