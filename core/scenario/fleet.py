@@ -135,7 +135,11 @@ class Fleet:
         if self.group.battery == TYPICAL:
             drawn = _charge().of_all(rng.words(rng.member_keys(self._charge_key, self._everyone), 0))
             return np.clip(drawn, LEAST_CHARGE, 1.0)
-        return np.full(self.group.count, self.group.battery[0])
+        low, high = self.group.battery
+        if low == high or low >= LEAST_CHARGE:
+            return np.full(self.group.count, low)
+        # To draw each costs 20 µs, to wake a device fifty times that: as if all were empty, all would be.
+        return np.fromiter(map(self._level, range(self.group.count)), np.float64, self.group.count)
 
     def _endurance(self) -> Endurance | None:
         """How long each battery lasts at the least."""

@@ -15,7 +15,7 @@ from core.availability import CHARGING, IN_USE, METERED, Habits, Process, Replay
 from core.compute import Evaluator
 from core.deployment import Deployment, Endurance, Placement, Population, Reflex
 from core.devices import Device, link, profile
-from core.records.rows import AvailabilityRow, DeviceRow, EnergyRow, ParticipationRow, RoundRow
+from core.records.rows import AvailabilityRow, DeviceRow, EnergyRow, ParticipationRow, PlacementRow, RoundRow
 from core.roles import Attendance, Requirements
 from core.scenario import parse
 from core.scenario.build import study
@@ -472,6 +472,19 @@ def test_a_group_that_may_overheat_at_rest_is_awake(ambient: float, resting: set
     assert bool(run.messages) is (ambient < 56.0)
     hottest = any(isinstance(row, DeviceRow) and row.event == "overheated" for _, _, row in run.rows)
     assert hottest is (ambient > 30.0)
+
+
+def test_of_a_wide_range_only_the_empty_are_awake() -> None:
+    """Each battery is known where the range begins near empty, so that its end does not wake the whole group."""
+    low, high = scenario().resolved()["devices"]
+    wanted = small(devices=[{**low, "count": 40, "battery": [0.0, 0.2]}, {**high, "count": 4}])
+    placed = {p.name: p.battery_level for p in study(wanted).deployment.placements}
+    run, _ = simulate(wanted, populations=True)
+    first = {actor for time_s, actor, row in run.rows if isinstance(row, PlacementRow) and time_s == 0.0}
+    woken = {name for name in first if name.startswith("low")}
+    assert 0 < len(woken) < 8
+    assert max(placed[name] or 0.0 for name in woken) < 0.02
+    assert_rest_changes_nothing(wanted)
 
 
 #: Use of hours on one charge; between, the phone is free.
