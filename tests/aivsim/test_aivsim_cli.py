@@ -25,6 +25,9 @@ from core import devices
 from core.scenario import load, parse
 from core.scenario.names import FAULTS
 
+# What all tests here look at takes long to make: one process makes it, once.
+pytestmark = pytest.mark.xdist_group("command line")
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {"jax", "simpy", "pydantic", "matplotlib", "numpy", "flax", "yaml", "pyarrow", "msgspec", "rich"}
 

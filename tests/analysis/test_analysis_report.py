@@ -22,6 +22,9 @@ from analysis.summary import summary
 from core.records import Manifest, RunWriter, model_sha256, read_manifest, save_model, verify, write_manifest
 from tests.analysis.fabricate import fabricate
 
+# What all tests here look at takes long to make: one process makes it, once.
+pytestmark = pytest.mark.xdist_group("reports")
+
 DRAWINGS = (
     learning.learning,
     clients.clients,

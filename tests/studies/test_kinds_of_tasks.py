@@ -17,6 +17,9 @@ from analysis.tables import Run
 from core.data import dataset, federation, heterogeneity
 from core.scenario import Scenario, dumps
 
+# What all tests here look at takes long to make: one process makes it, once.
+pytestmark = pytest.mark.xdist_group("kinds of tasks")
+
 PHONES = {"name": "phone", "device": "phone_mid", "link": "wifi_home"}
 
 
