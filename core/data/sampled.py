@@ -67,8 +67,14 @@ class Sampled:
         return min(max(round(self.median * math.exp(self.spread * score)), 1), self.capacity)
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Examples of every client."""
-        return np.fromiter(map(self._size, self.scores().tolist()), np.int64, self.clients)
+        """Examples of every client; not to be changed."""
+        return self._sizes
+
+    @functools.cached_property
+    def _sizes(self) -> npt.NDArray[np.int64]:
+        found = np.fromiter(map(self._size, self.scores().tolist()), np.int64, self.clients)
+        found.flags.writeable = False
+        return found
 
     @functools.cached_property
     def rows(self) -> Rows:
