@@ -237,7 +237,9 @@ class Attendance:
         self._arrive: list[float] = []
         self._columns: list[npt.NDArray[Any]] = [np.empty(0, kind) for kind in _KINDS]
         self._sent: npt.NDArray[np.float64] = self._columns[1]
-        self._device: npt.NDArray[np.int64] = self._columns[2]
+        #: Their order by device, and the devices in that order: those of one are found without looking at all.
+        self._by_device: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._devices_in_order: npt.NDArray[np.int64] = self._columns[2]
         self._live = bytearray()
         self._live_array = np.frombuffer(self._live, np.bool_)
         self._answer: list[int] = []
@@ -272,13 +274,15 @@ class Attendance:
         order = np.argsort(columns[0], kind="stable")
         self._columns = columns = [column[order] for column in columns]
         self._arrive, self._answer, self._size = (columns[place].tolist() for place in (0, 3, 4))
-        self._sent, self._device = columns[1], columns[2]
+        self._sent, devices = columns[1], columns[2]
+        self._by_device = np.argsort(devices, kind="stable")
+        self._devices_in_order = devices[self._by_device]
         self._live = bytearray(columns[5].tobytes())
         self._live_array = np.frombuffer(self._live, np.bool_)
         self._at = 0
-        numbers = np.searchsorted(self._firsts, self._device, "right") - 1
+        numbers = np.searchsorted(self._firsts, devices, "right") - 1
         self._group = numbers.tolist()
-        self._index = (self._device - self._firsts[numbers]).tolist()
+        self._index = (devices - self._firsts[numbers]).tolist()
         self._arm()
         for group in self.groups:
             for index in group.may_run_out():
@@ -330,8 +334,11 @@ class Attendance:
 
     def set_resting(self, group: _Group, device: int, resting: bool) -> None:
         """A device was woken or put to rest: what it has not sent yet is left to its actor, or to its reflex."""
-        later = (self._device == group.first + device) & (self._sent > self.env._now)
-        self._live_array[later] = resting
+        number = group.first + device
+        begin, end = np.searchsorted(self._devices_in_order, (number, number + 1))
+        if begin < end:
+            its_own = self._by_device[begin:end]
+            self._live_array[its_own[self._sent[its_own] > self.env._now]] = resting
 
     def _arm(self) -> None:
         # The next one, sent or not: its device may yet be put to rest.

@@ -279,15 +279,21 @@ class Dormant:
             if cell.actor.State is not None:
                 self._keep(index, cell.actor.state)
             cell.release()
-        if node.armed_s < inf:
-            node.generation += 1
-            self.env.forget_timer()
         if self.group is not None and node.habit is not None:
-            self._courses[index] = node.habit.release().row()
+            self._courses[index] = node.habit.course.row()
             self.group.put_to_rest(index, node.device, self.env._now)
             self.world.attendance.set_resting(self.group, index, True)
         elif node.armed_s < inf:
             self._page(int(node.armed_s // PAGE_S)).indices.append(index)
+        self._let_go(index, node)
+
+    def _let_go(self, index: int, node: Node) -> None:
+        """Of a node: nothing holds it any more."""
+        if node.armed_s < inf:
+            node.generation += 1
+            self.env.forget_timer()
+        if node.habit is not None:
+            node.habit.release()
         node.state = RESTED
         node.cell = None
         del self.awake[index]
@@ -328,5 +334,9 @@ class Dormant:
     def close(self) -> None:
         """The run is over: record the energy of every device that was met."""
         for index in np.flatnonzero(self._met | self.is_awake).tolist():
+            rested = index not in self.awake
             node = self.node(index)
             node.close()
+            if rested:
+                # Its row would be read by nobody.
+                self._let_go(index, node)
