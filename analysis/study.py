@@ -275,11 +275,8 @@ class Study:
             for purpose in ("training", "inference")
         }
         computed = drawn["processor"] + drawn["accelerator"]
-        messages_j = sum(
-            components.get("messages", 0.0)
-            for actor, components in self.energy_j.items()
-            if names is None or actor in names
-        )
+        chosen = self.energy_j if names is None else names
+        messages_j = sum(self.energy_j[actor].get("messages", 0.0) for actor in chosen if actor in self.energy_j)
         rest_j = computed - sum(found.values()) - messages_j
         found["unfinished"] = rest_j if rest_j > 1e-9 * computed else 0.0  # the rest is rounding
         radio_j = sum(drawn[draw] for draw in RADIO_DRAWS)

@@ -102,7 +102,8 @@ class Run:
         self.manifest: Manifest = read_manifest(self.directory)
         self._tables: dict[str, pa.Table] = {}
         self._columns: dict[str, Columns] = {}
-        self._codes: _Cache[tuple[str, str]] = _Cache()
+        #: Kept whatever their size: the names of millions of rows take long to tell apart.
+        self._codes: dict[tuple[str, str], npt.NDArray[np.int32]] = {}
         self._strings: dict[tuple[str, str], list[str]] = {}
 
     @property
@@ -147,7 +148,8 @@ class Run:
         found = self._codes.get(key)
         if found is None:
             found, self._strings[key] = self._read_codes(name, column)
-            found = self._codes.keep(key, found)
+            found.flags.writeable = False
+            self._codes[key] = found
         return found, self._strings[key]
 
     def _read_codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:

@@ -129,6 +129,9 @@ def usual(study: Study) -> list[Reached]:
 
 def _spent(study: Study, levels: list[float], at: list[int]) -> list[Reached]:
     """What had been spent at the ends of the rounds of some points of the curve, at which levels were reached."""
+    if not at:
+        # All messages would be read for nothing.
+        return []
     curve = study.curve
     times: npt.NDArray[np.float64] = curve.time_s[at]
     parts = study.clients_joules_until(times)
