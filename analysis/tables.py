@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,26 +21,25 @@ Array = npt.NDArray[Any]
 #: What is larger is read again when it is asked for again, unless somebody still has it: a column of fifteen million
 #: messages takes 120 MB, and reading it a quarter of a second.
 LARGE_BYTES: Final = 1 << 25
-_Key = TypeVar("_Key")
 
 
-class _Cache(Generic[_Key]):
-    """Arrays by key: small ones are kept, large ones as long as somebody else keeps them."""
+class _Cache:
+    """Columns by name: small ones are kept, large ones as long as somebody else keeps them."""
 
     def __init__(self) -> None:
-        self._small: dict[_Key, Array] = {}
-        self._large: weakref.WeakValueDictionary[_Key, Array] = weakref.WeakValueDictionary()
+        self._small: dict[str, Array] = {}
+        self._large: weakref.WeakValueDictionary[str, Array] = weakref.WeakValueDictionary()
 
-    def get(self, key: _Key) -> Array | None:
-        found = self._small.get(key)
-        return self._large.get(key) if found is None else found
+    def get(self, name: str) -> Array | None:
+        found = self._small.get(name)
+        return self._large.get(name) if found is None else found
 
-    def keep(self, key: _Key, array: Array) -> Array:
+    def keep(self, name: str, array: Array) -> Array:
         array.flags.writeable = False
         if array.nbytes > LARGE_BYTES:
-            self._large[key] = array
+            self._large[name] = array
         else:
-            self._small[key] = array
+            self._small[name] = array
         return array
 
 
@@ -69,7 +68,7 @@ class Columns(Mapping[str, Array]):
         self._directory = directory
         self._table = table
         self._names = tuple(names)
-        self._made: _Cache[str] = _Cache()
+        self._made: _Cache = _Cache()
 
     def __getitem__(self, name: str) -> Array:
         found = self._made.get(name)
