@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from core.actor import Actor, Message
+from core.actor import Actor, Crowd, Message
 from core.availability import Course, Process
 from core.devices import DeviceProfile, Host
 from core.links import Link
@@ -56,12 +56,15 @@ class Reflex:
     `answer(before, after)` numbers what is said to that, 0 for nothing; `before` is None at the study's beginning, when
     a positive answer means that the device has something to offer. `message(index, answer)` makes what is sent to the
     actor `to`. The actors, when they are awake, must answer `Start` and `DeviceChanged` alike; at `Start` they also
-    begin to watch `to`.
+    begin to watch `to`. `kinds` are the types of the messages, by answer from 1 on, and `values` the number that each
+    actor's carry in their one field, if they have one: with both many can be told `to` at once.
     """
 
     to: str
     answer: Callable[[int | None, int], int]
     message: Callable[[int, int], Message]
+    kinds: tuple[type[Message], ...] = ()
+    values: npt.NDArray[np.int64] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +105,13 @@ class Population:
     def __post_init__(self) -> None:
         if (self.process is None) is not (self.reflex is None):
             raise ValueError(f"the population {self.name!r} needs both a process and a reflex, or neither")
+
+
+def crowd_of(populations: Iterable[Population]) -> Crowd:
+    """The members of those populations that tell a peer what their users do."""
+    return Crowd(
+        tuple((population.name, population.count) for population in populations if population.reflex is not None)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,16 +12,17 @@ takes to leave would.
 
 from __future__ import annotations
 
+import bisect
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from msgspec.structs import force_setattr
 
-from core.actor import DeviceChanged
+from core.actor import DeviceChanged, Message, News
 from core.availability import CHARGING, IN_USE, STATES, Course, Table, Transitions, changes
-from core.deployment import Endurance
+from core.deployment import Endurance, crowd_of
 from core.devices import BatteryEmpty, Device, Effect
 from core.records.rows import AvailabilityRow
 from core.wire import frame_size
@@ -222,19 +223,22 @@ class Attendance:
         self.env = world.env
         self.generation = 0
         self.groups: list[_Group] = []
-        first = 0
+        #: All devices with users that may rest, by number.
+        self.crowd = crowd_of(world.deployment.populations)
         for dormant in world.populations.values():
             population = dormant.population
             if population.process is not None and population.reflex is not None:
+                first = self.crowd.firsts[len(self.groups)]
                 group = _Group(dormant, population.reflex, Table(population.process), first)
                 self.groups.append(group)
                 dormant.group = group
-                first += population.count
         self._pages = _Pages(self) if self.groups else None
         self._firsts = np.array([group.first for group in self.groups])
+        self._told = self._audience()
         #: What is on its way, by arrival: when it arrives, was sent, from whom, which answer, bytes, and whether it is
         #: sent at all, which it is not if its device is awake then.
         self._arrive: list[float] = []
+        self._arrive_s: npt.NDArray[np.float64] = np.empty(0)
         self._columns: list[npt.NDArray[Any]] = [np.empty(0, kind) for kind in _KINDS]
         self._sent: npt.NDArray[np.float64] = self._columns[1]
         #: Their order by device, and the devices in that order: those of one are found without looking at all.
@@ -247,6 +251,16 @@ class Attendance:
         self._index: list[int] = []
         self._size: list[int] = []
         self._at = 0
+
+    def _audience(self) -> _Audience | None:
+        """The one actor that all of them tell the same kinds of news; None: there is no such actor."""
+        reflexes = [group.reflex for group in self.groups]
+        values = [reflex.values for reflex in reflexes if reflex.values is not None]
+        alike = {(reflex.to, reflex.kinds) for reflex in reflexes}
+        if len(values) != len(reflexes) or len(alike) != 1 or self.world.deployment.strict_wire:
+            return None
+        ((to, kinds),) = alike
+        return _Audience(to, kinds, np.concatenate(values))
 
     @property
     def transitions(self) -> int:
@@ -273,6 +287,7 @@ class Attendance:
         columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
         order = np.argsort(columns[0], kind="stable")
         self._columns = columns = [column[order] for column in columns]
+        self._arrive_s = columns[0]
         self._arrive, self._answer, self._size = (columns[place].tolist() for place in (0, 3, 4))
         self._sent, devices = columns[1], columns[2]
         self._by_device = np.argsort(devices, kind="stable")
@@ -348,9 +363,44 @@ class Attendance:
     def fire(self) -> None:
         """Deliver all that arrives before anything else happens."""
         self.generation += 1
+        queue = self.world.env._queue
+        while self._at < len(self._arrive):
+            end = bisect.bisect_right(self._arrive, queue[0][0], self._at) if queue else len(self._arrive)
+            if end == self._at:
+                break
+            if end - self._at < _MANY or not self._deliver_all(end):
+                self._deliver_each(min(end, self._at + _MANY))
+        self._arm()
+
+    def _deliver_all(self, end: int) -> bool:
+        """Deliver what arrives up to a place in the order, at once; whether that could be done."""
+        told = self._told
+        if told is None:
+            return False
+        while self._at < end:
+            places = self._at + np.flatnonzero(self._live_array[self._at : end])
+            if not places.size:
+                self._at = end
+                break
+            _, sent_s, devices, answers, sizes, _ = self._columns
+            who = devices[places]
+            news = News(self.crowd, who, told.kinds, answers[places] - 1, told.values[who])
+            peer = self.world.nodes[told.to]
+            taken = peer.deliver_all(news, sent_s[places], self._arrive_s[places], sizes[places])
+            if not taken:
+                return False
+            self._at = int(places[taken - 1]) + 1
+            # The device of the receiver may have an event of its own by now.
+            queue = self.env._queue
+            if queue and self._at < end:
+                end = min(end, bisect.bisect_right(self._arrive, queue[0][0], self._at))
+        return True
+
+    def _deliver_each(self, end: int) -> None:
+        """Deliver what arrives up to a place in the order, one after the other, as long as nothing else comes first."""
         env, queue, nodes = self.env, self.world.env._queue, self.world.nodes
         arrive, answers, sizes, live = self._arrive, self._answer, self._size, self._live
-        at, end = self._at, len(arrive)
+        at = self._at
         strict = self.world.deployment.strict_wire
         while at < end:
             now = arrive[at]
@@ -368,7 +418,18 @@ class Attendance:
                 nodes[reflex.to].deliver(message, sizes[at], float(self._sent[at]))
             at += 1
         self._at = at
-        self._arm()
+
+
+#: So many that arrive before anything else are delivered at once: with fewer that takes longer.
+_MANY: Final = 24
+
+
+class _Audience(NamedTuple):
+    """An actor that all resting devices tell the same kinds of news, and the number that each device's carry."""
+
+    to: str
+    kinds: tuple[type[Message], ...]
+    values: npt.NDArray[np.int64]
 
 
 #: Of the columns of check-ins on their way.

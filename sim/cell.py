@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
@@ -255,6 +255,10 @@ class Cell(Context):
         self.tasks: dict[Task, None] = {}
 
     # Messages in.
+
+    def absorbs_all(self, kinds: Sequence[type[Message]]) -> bool:
+        """Whether messages of all these kinds may be absorbed."""
+        return all(kind in self.absorbs and kind in self.admits for kind in kinds)
 
     def start_run(self) -> None:
         """Begin the life of an actor that has one of its own."""

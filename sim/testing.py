@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from core.actor import Message
+import numpy as np
+import numpy.typing as npt
+
+from core.actor import Message, News
 from core.deployment import Deployment
 from core.records.rows import MessageRow, Row
 from sim.world import World
@@ -24,6 +27,21 @@ class SimulatedRun:
 
     def encode_messages(self) -> None:
         """Nothing to encode: all stays in memory as it is."""
+
+    def encode_news(
+        self,
+        news: News,
+        receiver: str,
+        sent_s: npt.NDArray[np.float64],
+        delivered_s: npt.NDArray[np.float64],
+        sizes: npt.NDArray[np.int32],
+    ) -> None:
+        """Keep them as single messages."""
+        senders = map(news.crowd.name, news.senders.tolist())
+        kinds = (news.kinds[place] for place in news.kind.tolist())
+        columns = sent_s.tolist(), delivered_s.tolist(), senders, kinds, sizes.tolist()
+        for sent, at, sender, kind, size in zip(*columns, strict=True):
+            self.pending_messages.append((sent, at, sender, receiver, kind, size))
 
     def flush_messages(self) -> None:
         """Nothing to flush."""

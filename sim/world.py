@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from msgspec.structs import replace
 
-from core.actor import LOCAL_MESSAGES, SYSTEM_MESSAGES, Actor, DeviceFailed, Message, PeerGone, Refusal, Start
+from core.actor import LOCAL_MESSAGES, SYSTEM_MESSAGES, Actor, DeviceFailed, Message, News, PeerGone, Refusal, Start
 from core.deployment import Deployment, Placement
 from core.records.rows import FaultRow, Row, UndeliveredRow
 from core.records.schema import columns
@@ -38,6 +40,16 @@ class Records(Protocol):
 
     def encode_messages(self) -> None:
         """Take over the pending messages and clear the list."""
+
+    def encode_news(
+        self,
+        news: News,
+        receiver: str,
+        sent_s: npt.NDArray[np.float64],
+        delivered_s: npt.NDArray[np.float64],
+        sizes: npt.NDArray[np.int32],
+    ) -> None:
+        """News that were delivered to one receiver, behind the pending messages."""
 
     def flush_messages(self) -> None:
         """The same, and write them."""

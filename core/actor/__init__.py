@@ -11,6 +11,7 @@ from core.actor.failures import (
     QueueFull,
     Refused,
 )
+from core.crowd import Crowd, News
 from core.wire import ArrayDict, Message, Payload
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Child",
     "ChildFailed",
     "Context",
+    "Crowd",
     "DeadlineExceeded",
     "DeviceChanged",
     "DeviceFailed",
@@ -28,6 +30,7 @@ __all__ = [
     "Failure",
     "Group",
     "Message",
+    "News",
     "Payload",
     "PeerGone",
     "PeerLeft",

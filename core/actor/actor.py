@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from core.actor.context import Context
+from core.crowd import News
 from core.wire import Message, Payload
 
 
@@ -80,6 +81,13 @@ class Actor:
 
         For news that changes nothing but what the actor knows, from many senders. It is asked only while no message
         waits in the mailbox, so that none overtakes another.
+        """
+        return False
+
+    def absorb_all(self, news: News) -> bool:
+        """Take many messages at once, as `absorb` would take one after the other; False: ask for each.
+
+        Asked of an actor whose kinds of message all of them are (`absorbs`), and while nothing else happens.
         """
         return False
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from core.crowd import Crowd, News
 from core.records.store import RecordsError, read_parts
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Names(dict[Any, int]):
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        #: Of members of crowds, the numbers of their names; -1 where one is not known yet.
+        self._members: dict[Crowd, Codes] = {}
         self._hash = hashlib.sha256(b"names")
         self._hashed = 0
 
@@ -57,6 +60,15 @@ class Names(dict[Any, int]):
     def encode(self, keys: Sequence[Any]) -> Codes:
         """Numbers of many names."""
         return np.fromiter(map(self.__getitem__, keys), np.int32, len(keys))
+
+    def encode_members(self, crowd: Crowd, members: npt.NDArray[np.int64]) -> Codes:
+        """Numbers of the names of many members of a crowd."""
+        codes = self._members.get(crowd)
+        if codes is None:
+            codes = self._members[crowd] = np.full(len(crowd), -1, np.int32)
+        for member in members[codes[members] < 0].tolist():
+            codes[member] = self[crowd.name(member)]
+        return codes[members]
 
     def commit(self, count: int) -> None:
         """The first `count` names have been written down: they belong to the hash."""
@@ -118,6 +130,30 @@ class TraceDigest:
             self.receiver.encode(receivers),
             self.type.encode(kinds),
             np.array(sizes, np.int64),
+            self._known(),
+        )
+
+    def encode_news(
+        self,
+        news: News,
+        receiver: str,
+        sent_s: npt.NDArray[np.float64],
+        delivered_s: npt.NDArray[np.float64],
+        sizes: npt.NDArray[np.int32],
+    ) -> Block:
+        """Columns of news that one receiver was told."""
+        # A kind gets its number where it first appears.
+        kinds = np.zeros(len(news.kinds), np.int32)
+        places, firsts = np.unique(news.kind, return_index=True)
+        for place in places[np.argsort(firsts)].tolist():
+            kinds[place] = self.type[news.kinds[place]]
+        return Block(
+            sent_s,
+            delivered_s,
+            self.sender.encode_members(news.crowd, news.senders),
+            np.full(len(sent_s), self.receiver[receiver], np.int32),
+            kinds[news.kind],
+            sizes.astype(np.int64),
             self._known(),
         )
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from core.crowd import News
 from core.records.rows import MessageRow, Row
 from core.records.schema import Column, columns, schema
 from core.records.store import RECORDS, RecordsError, parquet_bytes, part_name, part_paths, table_names, write_whole
@@ -97,6 +99,21 @@ class RunWriter:
             self._blocks.append(self._digest.encode(self.pending_messages))
             self._encoded += len(self.pending_messages)
             self.pending_messages.clear()
+        if self._encoded >= self.MESSAGE_BLOCK:
+            self._write_blocks()
+
+    def encode_news(
+        self,
+        news: News,
+        receiver: str,
+        sent_s: npt.NDArray[np.float64],
+        delivered_s: npt.NDArray[np.float64],
+        sizes: npt.NDArray[np.int32],
+    ) -> None:
+        """Record news that were delivered to one receiver, behind the pending messages."""
+        self.encode_messages()
+        self._blocks.append(self._digest.encode_news(news, receiver, sent_s, delivered_s, sizes))
+        self._encoded += len(sent_s)
         if self._encoded >= self.MESSAGE_BLOCK:
             self._write_blocks()
 

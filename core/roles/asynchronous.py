@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from core.actor import Context, DeadlineExceeded, Message
+from core.actor import Context, Crowd, DeadlineExceeded, Message, News
 from core.aggregation import exact_mean
 from core.learning import Algorithm
 from core.records import ParticipationRow
@@ -30,8 +30,10 @@ class Asked(NamedTuple):
 class AsyncCoordinator(Job):
     """Makes as many versions of the model as the plan has rounds."""
 
-    def __init__(self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None) -> None:
-        super().__init__(algorithm, plan, evaluator)
+    def __init__(
+        self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None, crowd: Crowd | None = None
+    ) -> None:
+        super().__init__(algorithm, plan, evaluator, crowd)
         if algorithm.buffer is None:
             raise ValueError(f"{algorithm.name} is not asynchronous: it has no buffer")
         self.buffer = algorithm.buffer
@@ -96,6 +98,10 @@ class AsyncCoordinator(Job):
             self._leave_list(client)
             self.training[client] = Asked(self.requests, self.version, ctx.now)
             await self._ask_to_train(ctx, tally, client, self.requests)
+
+    def absorb_all(self, news: News) -> bool:
+        # Who is drawn hangs on the order in which they came to the list.
+        return False
 
     def _is_short(self) -> bool:
         return len(self.training) < self.plan.max_participants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from core.actor import DeviceView, Message
 from core.availability import CHARGING, IN_USE, METERED
@@ -23,6 +24,9 @@ class Attendance:
 
     requirements: Requirements
     always: int = 0
+
+    #: The types of what it sends, by answer from 1 on.
+    kinds: ClassVar[tuple[type[Message], ...]] = (CheckIn, CheckOut)
 
     def unmet(self, state: int) -> str | None:
         """What in a state keeps the device from training: user, charging or network; None: nothing."""

@@ -7,7 +7,7 @@ that joins in mid-round waits for the next one.
 
 from __future__ import annotations
 
-from core.actor import Context, DeadlineExceeded, Message
+from core.actor import Context, Crowd, DeadlineExceeded, Message
 from core.aggregation import exact_mean
 from core.learning import Algorithm
 from core.records import ParticipationRow
@@ -18,8 +18,10 @@ from core.roles.messages import RoundOver, TrainAccepted, TrainDeclined, TrainRe
 class Coordinator(Job):
     """Runs the rounds of one job."""
 
-    def __init__(self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None) -> None:
-        super().__init__(algorithm, plan, evaluator)
+    def __init__(
+        self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None, crowd: Crowd | None = None
+    ) -> None:
+        super().__init__(algorithm, plan, evaluator, crowd)
         #: Those of the present round who were asked and have not answered for good.
         self.waiting: dict[str, None] = {}
         #: Those whose update was accepted.
@@ -31,8 +33,17 @@ class Coordinator(Job):
             await self._round(ctx, number)
             await self._ask_to_evaluate(ctx, number)
             if self.plan.pause_s and number < self.plan.rounds:
-                await ctx.sleep(self.plan.pause_s)
+                await self._rest(ctx)
         await self._await_evaluations(ctx)
+
+    async def _rest(self, ctx: Context) -> None:
+        """The pause between two rounds; what comes meanwhile is taken when it comes."""
+        try:
+            async with ctx.deadline(self.plan.pause_s):
+                while True:
+                    self._note(ctx, None, await ctx.receive())
+        except DeadlineExceeded:
+            pass
 
     async def _round(self, ctx: Context, number: int) -> None:
         await self._enrol(ctx, number)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from core.actor import Actor, ArrayDict, Context, DeadlineExceeded, Message, Payload, PeerGone
+from core.actor import Actor, ArrayDict, Context, Crowd, DeadlineExceeded, Message, News, Payload, PeerGone
 from core.aggregation import MAX_WEIGHT, Aggregation, exact_mean
 from core.learning import Algorithm
 from core.learning.algorithm import in_order, present
@@ -112,21 +113,23 @@ class Job(Actor):
     #: Everybody may join at once.
     mailbox = 1 << 20
 
-    def __init__(self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None) -> None:
+    def __init__(
+        self, algorithm: Algorithm, plan: TrainingPlan, evaluator: str | None, crowd: Crowd | None = None
+    ) -> None:
+        """`crowd`: clients of whom there may be so many that they are better told apart by numbers."""
         self.algorithm = algorithm
         self.plan = plan
         self.evaluator = evaluator
         #: Clients to select in a round.
         self.wanted = math.ceil(plan.max_participants * plan.over_selection)
         #: Clients that may be asked, and their numbers of examples.
-        self.pool = Roster()
+        self.pool = Roster(crowd)
         #: How many examples each client had when it was last asked to train.
         self.offers: dict[str, int] = {}
         #: Whether a round waits for clients: who comes must wake it.
         self.enrolling = False
-        #: Clients that were there and are not now, with their examples, and what all that are known weigh together: the
-        #: share that a round is of is one of all, whoever is away at the moment.
-        self.away: dict[str, int] = {}
+        #: What all clients that are known weigh together: the share that a round is of is one of all, whoever is away
+        #: at the moment.
         self.known_weight = 0
         #: Numbers of clients, for algorithms that tell them apart.
         self.slots: dict[str, int] = {}
@@ -156,11 +159,28 @@ class Job(Actor):
         if isinstance(message, CheckIn) and 0 < message.examples <= MAX_WEIGHT:
             self._admit(message.sender, message.examples)
         elif isinstance(message, CheckOut):
-            self._dismiss(message.sender)
+            self.pool.dismiss(message.sender)
         else:
             return False
         self._listed(message.sender)
         return True
+
+    def absorb_all(self, news: News) -> bool:
+        if self.enrolling or self._is_short() or news.crowd != self.pool.crowd:
+            return False
+        come = np.array([kind is CheckIn for kind in news.kinds])[news.kind]
+        examples = news.value[come]
+        if examples.size and not 0 < examples.min() <= examples.max() <= MAX_WEIGHT:
+            return False
+        before, now = self.pool.come_and_go(news.senders, come, news.value)
+        self.known_weight += self._weight_of(now) - self._weight_of(before)
+        return True
+
+    def _weight_of(self, examples: npt.NDArray[np.int64]) -> int:
+        """What clients with these numbers of examples weigh together."""
+        numbers, counts = np.unique(examples, return_counts=True)
+        weight = self.algorithm.weight
+        return sum(weight(number) * count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True))
 
     # The model.
 
@@ -235,16 +255,9 @@ class Job(Actor):
 
     def _admit(self, client: str, examples: int) -> None:
         """A client has so many examples; without any it is not asked to train."""
-        self._dismiss(client)
+        before = self.pool.admit(client, examples) if examples else self.pool.forget(client)
         weight = self.algorithm.weight
-        self.known_weight += weight(examples) - weight(self.away.pop(client, 0))
-        if examples:
-            self.pool[client] = examples
-
-    def _dismiss(self, client: str) -> None:
-        examples = self.pool.discard(client)
-        if examples is not None:
-            self.away[client] = examples
+        self.known_weight += weight(examples) - weight(before)
 
     def _is_short(self) -> bool:
         """Whether somebody who comes now could be asked at once."""
@@ -282,10 +295,10 @@ class Job(Actor):
                 self._admit(sender, message.examples)
                 self._listed(sender)
             case CheckOut():
-                self._dismiss(sender)
+                self.pool.dismiss(sender)
                 self._listed(sender)
             case PeerGone():
-                self._dismiss(message.peer)
+                self.pool.dismiss(message.peer)
                 self.evaluating.pop(message.peer, None)
                 self._drop(ctx, tally, message.peer, "its connection is gone")
             case EvaluateResult():

@@ -1,8 +1,8 @@
-"""The clients that a coordinator may ask, with what each has to offer: up to a million, from which few are drawn.
+"""The clients of a coordinator, with their numbers of examples: those who are there, and those who were and are away.
 
-Which ones are drawn hangs on who is there and on the generator, not on the order in which they came. So that a draw
-costs as much as it draws, clients stand in buckets by a checksum of their names, and only the buckets that are hit are
-sorted.
+Which of them are drawn hangs on who is there and on the generator, not on the order in which they came. So that a draw
+costs as much as it draws, of up to a million, clients stand in buckets by a checksum of their names, and only the
+buckets that are hit are sorted. Members of a crowd are rows of arrays, others entries of dictionaries.
 """
 
 from __future__ import annotations
@@ -14,61 +14,134 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
+
+from core.actor import Crowd
 
 _BUCKETS: Final = 4096
 
 
-class Roster:
-    """Names with their numbers of examples."""
+def _bucket(name: str) -> int:
+    return zlib.crc32(name.encode()) % _BUCKETS
 
-    def __init__(self) -> None:
+
+class Roster:
+    """Names with their numbers of examples; as a container it holds those who are there."""
+
+    def __init__(self, crowd: Crowd | None = None) -> None:
+        self.crowd = Crowd() if crowd is None else crowd
+        #: Of the members of the crowd: what each is known with, 0 for nothing yet, whether it is there, its bucket.
+        self._examples = np.zeros(len(self.crowd), np.int64)
+        self._there = np.zeros(len(self.crowd), np.bool_)
+        self._home = np.fromiter(map(_bucket, self.crowd.names()), np.int16, len(self.crowd))
+        #: The members in the order of their buckets, and where each bucket begins.
+        self._members = np.argsort(self._home, kind="stable").astype(np.int32)
+        self._begins = np.searchsorted(self._home[self._members], np.arange(_BUCKETS + 1))
+        #: Of all others, those who are there and those who are away.
         self._buckets: list[dict[str, int]] = [{} for _ in range(_BUCKETS)]
+        self._away: dict[str, int] = {}
         self._count = 0
         #: How many stand in the buckets up to each, where that is known.
         self._ends: list[int] | None = None
-
-    def _bucket(self, name: str) -> dict[str, int]:
-        return self._buckets[zlib.crc32(name.encode()) % _BUCKETS]
 
     def __len__(self) -> int:
         return self._count
 
     def __contains__(self, name: str) -> bool:
-        return name in self._bucket(name)
+        number = self.crowd.number(name)
+        return name in self._buckets[_bucket(name)] if number is None else bool(self._there[number])
 
     def __getitem__(self, name: str) -> int:
-        return self._bucket(name)[name]
-
-    def __setitem__(self, name: str, examples: int) -> None:
-        bucket = self._bucket(name)
-        if name not in bucket:
-            self._count += 1
-            self._ends = None
-        bucket[name] = examples
+        """Examples of one who is there. Raises `KeyError`."""
+        number = self.crowd.number(name)
+        if number is None:
+            return self._buckets[_bucket(name)][name]
+        if not self._there[number]:
+            raise KeyError(name)
+        return int(self._examples[number])
 
     def __iter__(self) -> Iterator[str]:
-        return itertools.chain.from_iterable(self._buckets)
+        yield from map(self.crowd.name, np.flatnonzero(self._there).tolist())
+        yield from itertools.chain.from_iterable(self._buckets)
 
-    def discard(self, name: str) -> int | None:
-        """Strike a name out; what it had, or None if it was not there."""
-        examples = self._bucket(name).pop(name, None)
-        if examples is not None:
-            self._count -= 1
+    def admit(self, name: str, examples: int) -> int:
+        """One is there with so many examples, more than 0; with how many it was known before, 0 for none."""
+        number = self.crowd.number(name)
+        if number is None:
+            bucket = self._buckets[_bucket(name)]
+            there, before = name in bucket, bucket.get(name, 0) or self._away.pop(name, 0)
+            bucket[name] = examples
+        else:
+            there, before = bool(self._there[number]), int(self._examples[number])
+            self._examples[number], self._there[number] = examples, True
+        if not there:
+            self._count += 1
             self._ends = None
-        return examples
+        return before
+
+    def dismiss(self, name: str) -> None:
+        """One is away, if it was there; it stays known."""
+        number = self.crowd.number(name)
+        if number is None:
+            examples = self._buckets[_bucket(name)].pop(name, None)
+            if examples is None:
+                return
+            self._away[name] = examples
+        elif self._there[number]:
+            self._there[number] = False
+        else:
+            return
+        self._count -= 1
+        self._ends = None
+
+    def forget(self, name: str) -> int:
+        """One is not known any more; with how many examples it was."""
+        self.dismiss(name)
+        number = self.crowd.number(name)
+        if number is None:
+            return self._away.pop(name, 0)
+        before = int(self._examples[number])
+        self._examples[number] = 0
+        return before
+
+    def come_and_go(
+        self, numbers: npt.NDArray[np.int64], there: npt.NDArray[np.bool_], examples: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Members of the crowd come, with so many examples, or go, in this order, each as often as it likes.
+
+        As `admit` and `dismiss` would have it, where a member always comes with the same number. What those who came
+        and whose number is new to the roster were known with before, and what they are known with now.
+        """
+        last = len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1]
+        who = numbers[last]
+        came = np.unique(numbers[there], return_index=True)
+        changed = self._examples[came[0]] != examples[there][came[1]]
+        fresh, now = came[0][changed], examples[there][came[1]][changed]
+        before = self._examples[fresh]
+        self._examples[fresh] = now
+        self._count += int(there[last].sum()) - int(self._there[who].sum())
+        self._there[who] = there[last]
+        self._ends = None
+        return before, now
 
     def draw(self, generator: np.random.Generator, count: int) -> list[str]:
         """So many names, each set of them equally likely; all, if there are no more. In order of the names."""
         if count >= self._count:
             return sorted(self)
         if self._ends is None:
-            self._ends = list(itertools.accumulate(map(len, self._buckets)))
+            members = np.bincount(self._home[self._there], minlength=_BUCKETS).tolist()
+            self._ends = list(itertools.accumulate(m + len(o) for m, o in zip(members, self._buckets, strict=True)))
         ends = self._ends
         chosen: list[str] = []
         ordered: dict[int, list[str]] = {}
         for place in generator.choice(self._count, size=count, replace=False).tolist():
             number = bisect.bisect_right(ends, place)
             if number not in ordered:
-                ordered[number] = sorted(self._buckets[number])
+                ordered[number] = sorted(self._in_bucket(number))
             chosen.append(ordered[number][place - ends[number]])
         return sorted(chosen)
+
+    def _in_bucket(self, number: int) -> Iterator[str]:
+        members = self._members[self._begins[number] : self._begins[number + 1]]
+        yield from map(self.crowd.name, members[self._there[members]].tolist())
+        yield from self._buckets[number]

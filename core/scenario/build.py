@@ -19,10 +19,10 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from core.actor import Actor
+from core.actor import Actor, Crowd
 from core.aggregation.linear import RANGE_BITS
 from core.data import Dataset, Federation, Sampled, dataset, federation, sampled
-from core.deployment import Deployment, Placement
+from core.deployment import Deployment, Placement, Population, crowd_of
 from core.learning import ALGORITHMS, Algorithm
 from core.models import TASKS, Model, from_nnx, model, models
 from core.records import RecordsError
@@ -131,12 +131,15 @@ def study(scenario: Scenario, *, world: str = "sim", largest_group: int = LARGES
     def evaluator() -> Actor:
         return Evaluator(algorithm, data.own_test_shard() if own else data.test_shard())
 
-    coordinator = functools.partial(_coordinator, scenario, algorithm)
+    # Check-ins of resting devices are worked out for steady links and delays between regions.
+    plain, populations = resolve.network(scenario).plain, list[Population]()
+
+    def coordinator() -> Actor:
+        return _coordinator(scenario, algorithm, crowd_of(populations))
+
     placements = [_station(scenario, COORDINATOR, scenario.coordinator, coordinator)]
     if scenario.evaluator is not None:
         placements.append(_station(scenario, EVALUATOR, scenario.evaluator, evaluator))
-    # Check-ins of resting devices are worked out for steady links and delays between regions.
-    plain, populations = resolve.network(scenario).plain, []
     for fleet in fleets:
         attendance = fleet.attendance(requirements)
         client_of = _clients(fleet, data)
@@ -340,7 +343,7 @@ def _requirements(scenario: Scenario) -> Requirements:
     )
 
 
-def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
+def _coordinator(scenario: Scenario, algorithm: Algorithm, crowd: Crowd) -> Actor:
     training = scenario.training
     plan = TrainingPlan(
         rounds=training.rounds,
@@ -357,7 +360,7 @@ def _coordinator(scenario: Scenario, algorithm: Algorithm) -> Actor:
         requirements=_requirements(scenario),
     )
     role = Coordinator if algorithm.buffer is None else AsyncCoordinator
-    return role(algorithm, plan, EVALUATOR if scenario.evaluator is not None else None)
+    return role(algorithm, plan, EVALUATOR if scenario.evaluator is not None else None, crowd)
 
 
 def _station(scenario: Scenario, name: str, station: Station, make: Callable[[], Actor]) -> Placement:

@@ -210,7 +210,7 @@ class Fleet:
             def message(index: int, answer: int) -> Message:
                 return attendance.message(answer, int(examples[index]))
 
-            reflex = Reflex(COORDINATOR, attendance.answer, message)
+            reflex = Reflex(COORDINATOR, attendance.answer, message, attendance.kinds, examples)
         spread = self.network_spread
         return Population(
             name=group.name,

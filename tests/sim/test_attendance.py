@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +15,13 @@ from core.actor import Actor, Context, DeviceChanged, Message, Start
 from core.availability import CHARGING, IN_USE, METERED, Habits, Process, Replay, Sessions, Table, Trace
 from core.compute import Evaluator
 from core.deployment import Deployment, Endurance, Placement, Population, Reflex
-from core.devices import Device, link, profile
+from core.devices import Device, DeviceProfile, link, profile
 from core.records.rows import AvailabilityRow, DeviceRow, EnergyRow, ParticipationRow, PlacementRow, RoundRow
 from core.roles import Attendance, Requirements
+from core.roles.roster import Roster
 from core.scenario import parse
 from core.scenario.build import study
+from sim.node import Node
 from sim.testing import SimulatedRun, run_sim
 from sim.world import World
 
@@ -92,6 +95,43 @@ def test_rest_changes_nothing(awake: SimulatedRun) -> None:
     assert kinds["CheckOut"] > 300
     assert kinds["TrainResult"] > 100
     assert any(row.detail.startswith("interrupted: ") for row in awake.of(ParticipationRow))
+
+
+def test_many_check_ins_at_once_are_taken_as_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All records to the bit, also where the coordinator's device counts its energy in between."""
+    monkeypatch.setattr(DeviceProfile, "parcel_bytes", lambda self, joules: 500.0)
+    wanted = scenario(
+        training={**_short(), "rounds": 6},
+        coordinator={"device": "gateway", "link": "datacentre", "region": "north_america"},
+    )
+    told: list[int] = []
+    settled: list[float] = []
+    taken = Roster.come_and_go
+
+    def counted(self: Roster, numbers: Any, there: Any, examples: Any) -> Any:
+        told.append(len(numbers))
+        return taken(self, numbers, there, examples)
+
+    monkeypatch.setattr(Roster, "come_and_go", counted)
+    monkeypatch.setattr("sim.attendance._MANY", 1 << 30)
+    single, _ = simulate(wanted, populations=True, max_live=2)
+    assert not told
+    monkeypatch.setattr("sim.attendance._MANY", 1)
+    settle = Node.settle
+
+    def noted(self: Node) -> None:
+        if self.name == "coordinator" and sys._getframe(1).f_code.co_name == "deliver_all":
+            settled.append(self.env._now)
+        settle(self)
+
+    monkeypatch.setattr(Node, "settle", noted)
+    many, _ = simulate(wanted, populations=True, max_live=2)
+    assert sum(told) > 150
+    assert max(told) > 10
+    assert len(settled) > 10
+    assert many.messages == single.messages
+    # Payloads that nobody has looked at are told apart by what they are, not by which run made them.
+    assert list(map(repr, many.rows)) == list(map(repr, single.rows))
 
 
 def test_rest_changes_nothing_on_a_strict_wire(awake: SimulatedRun) -> None:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.actor import Crowd, News
 from core.records import (
     TABLES,
     DeviceRow,
@@ -150,6 +151,32 @@ def test_the_order_and_number_of_rows_belong_to_the_trace_hash(tmp_path: Path) -
     variants = [ROWS, ROWS[::-1], ROWS[:-1], [*ROWS, ROWS[-1]], [ROWS[1], ROWS[0], *ROWS[2:]], []]
     hashes = {write(tmp_path / str(i), rows).trace_sha256 for i, rows in enumerate(variants)}
     assert len(hashes) == len(variants)
+
+
+@pytest.mark.parametrize("block", [1, 5, 65_536])
+def test_news_are_recorded_as_single_messages_would_be(tmp_path: Path, block: int) -> None:
+    """The same table and the same hash: names are numbered where they first appear, among what else is told."""
+
+    crowd = Crowd((("phone", 4), ("tablet", 2)))
+    rng = np.random.default_rng(1)
+    one, many = RunWriter(tmp_path / "one"), RunWriter(tmp_path / "many")
+    one.MESSAGE_BLOCK = many.MESSAGE_BLOCK = block
+    for burst in range(4):
+        at = float(burst)
+        for writer in (one, many):
+            writer.message(at, at + 0.25, "tablet-1" if burst == 1 else "main", "phone-2", Pong, 10)
+        count = 3 + burst
+        senders, kind = rng.integers(0, 6, count), rng.integers(0, 2, count).astype(np.int8)
+        sent_s, arrive_s = at + rng.random(count), at + 1 + rng.random(count)
+        sizes = rng.integers(20, 30, count).astype(np.int32)
+        many.encode_news(News(crowd, senders, (Ping, Pong), kind, senders), "main", sent_s, arrive_s, sizes)
+        for who, what, sent, arrive, size in zip(senders, kind, sent_s, arrive_s, sizes, strict=True):
+            one.message(float(sent), float(arrive), crowd.name(int(who)), "main", (Ping, Pong)[what], int(size))
+    one.close()
+    many.close()
+    assert many.message_count == one.message_count == 4 + 3 + 4 + 5 + 6
+    assert many.trace_sha256 == one.trace_sha256 == trace_sha256(tmp_path / "many")
+    assert read(tmp_path / "many", "messages") == read(tmp_path / "one", "messages")
 
 
 def test_many_names_are_cut_to_those_in_use(tmp_path: Path) -> None:

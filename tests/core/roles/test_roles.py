@@ -143,6 +143,14 @@ def test_over_selection_ends_the_round_with_enough_results() -> None:
     assert "enough results had come" in details
 
 
+def test_what_comes_in_the_pause_between_two_rounds_is_taken_when_it_comes() -> None:
+    run = job(plan(pause_s=100.0), [Worker] * 2)
+    evaluated_s = [time_s for time_s, _, row in run.rows if isinstance(row, EvaluationRow)]
+    first, second = run.of(RoundRow)
+    assert second.started_s == first.ended_s + 100.0
+    assert first.ended_s < evaluated_s[0] < first.ended_s + 5.0
+
+
 def test_selection_is_drawn_from_the_seed() -> None:
     def chosen(seed: int) -> list[str]:
         run = job(plan(rounds=3, max_participants=2), [Worker] * 6, seed=seed)
