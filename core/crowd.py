@@ -18,6 +18,17 @@ import numpy.typing as npt
 from core.wire import Message
 
 
+def in_group(name: str) -> tuple[str, int]:
+    """A name as group and number, `("phone", 7)` for `phone-7`; one that ends in no number is a group of its own, -1.
+
+    In the order of these, names of one group are in that of their numbers.
+    """
+    group, _, digits = name.rpartition("-")
+    if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and len(digits) > 1):
+        return name, -1
+    return group, int(digits)
+
+
 @dataclasses.dataclass(frozen=True)
 class Crowd:
     """Groups of actors called `group-0` … `group-(count-1)`, all numbered through from the first group on."""
@@ -38,12 +49,9 @@ class Crowd:
 
     def number(self, name: str) -> int | None:
         """The number of a member; None for any other name."""
-        group, _, digits = name.rpartition("-")
+        group, index = in_group(name)
         span = self._spans.get(group)
-        if span is None or not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and len(digits) > 1):
-            return None
-        index = int(digits)
-        return span[0] + index if index < span[1] else None
+        return span[0] + index if span is not None and 0 <= index < span[1] else None
 
     def name(self, number: int) -> str:
         """The name of a member."""

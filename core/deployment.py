@@ -108,10 +108,8 @@ class Population:
 
 
 def crowd_of(populations: Iterable[Population]) -> Crowd:
-    """The members of those populations that tell a peer what their users do."""
-    return Crowd(
-        tuple((population.name, population.count) for population in populations if population.reflex is not None)
-    )
+    """All members of populations."""
+    return Crowd(tuple((population.name, population.count) for population in populations))
 
 
 @dataclasses.dataclass(frozen=True)

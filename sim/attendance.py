@@ -223,12 +223,11 @@ class Attendance:
         self.env = world.env
         self.generation = 0
         self.groups: list[_Group] = []
-        #: All devices with users that may rest, by number.
+        #: All devices that may rest, by number.
         self.crowd = crowd_of(world.deployment.populations)
-        for dormant in world.populations.values():
+        for first, dormant in zip(self.crowd.firsts, world.populations.values(), strict=False):
             population = dormant.population
             if population.process is not None and population.reflex is not None:
-                first = self.crowd.firsts[len(self.groups)]
                 group = _Group(dormant, population.reflex, Table(population.process), first)
                 self.groups.append(group)
                 dormant.group = group
@@ -255,12 +254,16 @@ class Attendance:
     def _audience(self) -> _Audience | None:
         """The one actor that all of them tell the same kinds of news; None: there is no such actor."""
         reflexes = [group.reflex for group in self.groups]
-        values = [reflex.values for reflex in reflexes if reflex.values is not None]
         alike = {(reflex.to, reflex.kinds) for reflex in reflexes}
-        if len(values) != len(reflexes) or len(alike) != 1 or self.world.deployment.strict_wire:
+        if len(alike) != 1 or self.world.deployment.strict_wire:
             return None
         ((to, kinds),) = alike
-        return _Audience(to, kinds, np.concatenate(values))
+        values = np.zeros(len(self.crowd), np.int64)
+        for group in self.groups:
+            if group.reflex.values is None:
+                return None
+            values[group.first : group.first + len(group.reflex.values)] = group.reflex.values
+        return _Audience(to, kinds, values)
 
     @property
     def transitions(self) -> int:

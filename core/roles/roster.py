@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.actor import Crowd
+from core.crowd import in_group
 
 _BUCKETS: Final = 4096
 
@@ -34,8 +35,8 @@ class Roster:
         self._examples = np.zeros(len(self.crowd), np.int64)
         self._there = np.zeros(len(self.crowd), np.bool_)
         self._home = np.fromiter(map(_bucket, self.crowd.names()), np.int16, len(self.crowd))
-        #: The members in the order of their buckets, and where each bucket begins.
-        self._members = np.argsort(self._home, kind="stable").astype(np.int32)
+        #: The members by bucket, in each in the order of `in_group`, and where each bucket begins.
+        self._members = np.lexsort((self._ranks(), self._home)).astype(np.int32)
         self._begins = np.searchsorted(self._home[self._members], np.arange(_BUCKETS + 1))
         #: Of all others, those who are there and those who are away.
         self._buckets: list[dict[str, int]] = [{} for _ in range(_BUCKETS)]
@@ -43,6 +44,16 @@ class Roster:
         self._count = 0
         #: How many stand in the buckets up to each, where that is known.
         self._ends: list[int] | None = None
+
+    def _ranks(self) -> npt.NDArray[np.int64]:
+        """The place of each member in the order of `in_group`."""
+        groups = self.crowd.groups
+        ranks, begin = np.empty(len(self.crowd), np.int64), 0
+        for place in sorted(range(len(groups)), key=groups.__getitem__):
+            count = groups[place][1]
+            ranks[self.crowd.firsts[place] :][:count] = np.arange(begin, begin + count)
+            begin += count
+        return ranks
 
     def __len__(self) -> int:
         return self._count
@@ -133,15 +144,20 @@ class Roster:
             self._ends = list(itertools.accumulate(m + len(o) for m, o in zip(members, self._buckets, strict=True)))
         ends = self._ends
         chosen: list[str] = []
-        ordered: dict[int, list[str]] = {}
+        #: Of the buckets that were hit, members and others, or both as names where there are both.
+        ordered: dict[int, npt.NDArray[np.int32] | list[str]] = {}
         for place in generator.choice(self._count, size=count, replace=False).tolist():
             number = bisect.bisect_right(ends, place)
             if number not in ordered:
-                ordered[number] = sorted(self._in_bucket(number))
-            chosen.append(ordered[number][place - ends[number]])
+                ordered[number] = self._in_bucket(number)
+            found = ordered[number][place - ends[number]]
+            chosen.append(found if isinstance(found, str) else self.crowd.name(int(found)))
         return sorted(chosen)
 
-    def _in_bucket(self, number: int) -> Iterator[str]:
+    def _in_bucket(self, number: int) -> npt.NDArray[np.int32] | list[str]:
+        """Those in a bucket in the order of `in_group`: members as numbers if there is nobody else."""
         members = self._members[self._begins[number] : self._begins[number + 1]]
-        yield from map(self.crowd.name, members[self._there[members]].tolist())
-        yield from self._buckets[number]
+        members, others = members[self._there[members]], self._buckets[number]
+        if not others:
+            return members
+        return sorted([*map(self.crowd.name, members.tolist()), *others], key=in_group)
