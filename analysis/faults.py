@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,8 @@ class Befallen:
 def befallen(study: Study) -> list[Befallen]:
     """All faults that the scenario asked for, by time; failures inside actors are none."""
     rows = study.run.columns("faults")
+    if not len(rows["kind"]):
+        return []
     ends = _ends(study)
     touched = _Touched(study)
     found = []
@@ -99,18 +102,20 @@ class _Touched:
     def _messages_of(self, actor: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """When the messages of an actor, both ways, were sent and delivered."""
         if self._of is None:
-            self._of = {}
-            rows = self._study.run.messages()
-            for side in ("sender", "receiver"):
-                codes, names = self._study.run.codes("messages", side)
-                order = np.argsort(codes, kind="stable")
-                bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-                for code, name in enumerate(names):
-                    chosen = order[bounds[code] : bounds[code + 1]]
-                    own = (rows["sent_s"][chosen], rows["delivered_s"][chosen])
-                    known = self._of.get(name, (np.empty(0), np.empty(0)))
-                    self._of[name] = (np.concatenate([known[0], own[0]]), np.concatenate([known[1], own[1]]))
-        return self._of.get(actor, (np.empty(0), np.empty(0)))
+            faults = self._study.run.columns("faults")
+            self._of = self._read(sorted({str(name) for name in faults["actor"][faults["kind"] == "link_down"]}))
+        return self._of[actor]
+
+    def _read(self, actors: list[str]) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        run = self._study.run
+        sent_s, delivered_s = run.messages()["sent_s"], run.messages()["delivered_s"]
+        sides = [run.positions("messages", side, actors) for side in ("sender", "receiver")]
+        rows = np.concatenate([np.flatnonzero(side < len(actors)) for side in sides])
+        whose = np.concatenate([side[side < len(actors)] for side in sides])
+        order = np.argsort(whose, kind="stable")
+        rows, bounds = rows[order], np.searchsorted(whose[order], np.arange(len(actors) + 1))
+        own = (rows[begin:end] for begin, end in itertools.pairwise(bounds))
+        return {actor: (sent_s[chosen], delivered_s[chosen]) for actor, chosen in zip(actors, own, strict=True)}
 
 
 def _between(times: list[float], start_s: float, end_s: float) -> int:

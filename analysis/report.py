@@ -137,7 +137,7 @@ def cards(study: Study) -> list[Card]:
     abandoned = len(rounds["round"]) - aggregated
     left_out, accepted = int(study.left_out.sum()), int(rounds["accepted"].sum())
     whole, clients = units.text(study.total_j(), "J"), units.text(study.total_j(study.clients), "J")
-    energy = (clients, f"of {whole} of all devices") if study.energy_j else ("–", "not measured")
+    energy = (clients, f"of {whole} of all devices") if study.energy.rows else ("–", "not measured")
     omitted = f"of {units.count(accepted)} accepted updates: not finite or out of range"
     messages = study.run.count("messages")
     clock = "simulated" if manifest.world == "sim" else "time of the study"

@@ -127,6 +127,7 @@ def traffic(study: Study) -> Sheet | None:
     if not len(codes):
         return None
     rows = study.run.messages()
+    delays_s = rows["delivered_s"] - rows["sent_s"]
     counts = np.bincount(codes, minlength=len(names))
     sizes = np.bincount(codes, weights=rows["size_bytes"], minlength=len(names))
     order = [int(i) for i in np.argsort(-sizes, kind="stable") if counts[i]]
@@ -136,7 +137,7 @@ def traffic(study: Study) -> Sheet | None:
             units.count(counts[i]),
             units.text(float(sizes[i]), "B"),
             units.text(float(sizes[i] / counts[i]), "B"),
-            units.duration(float(np.median((rows["delivered_s"] - rows["sent_s"])[codes == i]))),
+            units.duration(float(np.median(delays_s[codes == i]))),
         )
         for i in order
     ]

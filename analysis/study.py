@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ RADIO_DRAWS: Final = ("radio_send", "radio_receive", "radio_tail")
 ENDS: Final = ("accepted", "late", "lost", "declined", "rejected")
 #: What is said of accepted updates that the exact sum did not take.
 LEFT_OUT: Final = "left out of the sum (not finite or out of range)"
+_DIGITS: Final = re.compile(r"(\d+)")
 _SMALL_NUMBERS: Final = (
     *("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"),
 )
@@ -43,7 +44,7 @@ _SMALL_NUMBERS: Final = (
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts phone-2 before phone-10."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in _DIGITS.split(name) if part)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,30 +59,55 @@ class Curve:
     error: Floats
 
 
+@dataclasses.dataclass(frozen=True)
+class Energy:
+    """Joules by component, of all actors whose energy was recorded: their places are `rows`."""
+
+    rows: dict[str, int]
+    joules: dict[str, Floats]
+
+    def of(self, component: str) -> Floats:
+        """Joules of a component, by the places of actors."""
+        found = self.joules.get(component)
+        return np.zeros(len(self.rows)) if found is None else found
+
+    def places(self, names: Iterable[str] | None = None) -> npt.NDArray[np.int64]:
+        """Places of those of some actors that are known, or of all."""
+        if names is None:
+            return np.arange(len(self.rows))
+        return np.array([self.rows[name] for name in names if name in self.rows], np.int64)
+
+
 class Study:
     """Figures derived from one run's tables; each is computed when first asked for."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.manifest = run.manifest
+        #: Kept whatever their size, as the codes of a run are.
+        self._of_clients: dict[str, npt.NDArray[np.int32]] = {}
 
     # Who took part.
 
     @cached_property
-    def actors(self) -> list[str]:
-        """All actors that left a trace, in natural order."""
-        names: set[str] = set()
-        for table, column in (("messages", "sender"), ("messages", "receiver"), ("devices", "actor")):
-            names.update(self.run.codes(table, column)[1])
-        names.update(self.run.codes("placements", "actor")[1])
-        return sorted(names, key=natural)
+    def actors(self) -> set[str]:
+        """All actors that left a trace."""
+        traces = (("messages", "sender"), ("messages", "receiver"), ("devices", "actor"), ("placements", "actor"))
+        return {name for table, column in traces for name in self.run.codes(table, column)[1]}
 
     @cached_property
     def profiles(self) -> dict[str, str]:
-        """Class of each actor's device; where no placement was recorded, its name without the number."""
+        """Class of each device that was placed, took part or told of itself, in natural order of their names.
+
+        Where no placement was recorded, its name without the number. Of a million devices those that were no more than
+        heard of, by messages, are not among them.
+        """
         placed = self.run.columns("placements")
         known = dict(zip(placed["actor"], placed["profile"], strict=True))
-        return {name: known.get(name) or re.sub(r"[-_]?\d+$", "", name) or name for name in self.actors}
+        traces = (("participation", "client"), ("devices", "actor"), ("energy", "actor"))
+        names = known.keys() | {name for table, column in traces for name in self.run.codes(table, column)[1]}
+        ordered = sorted(sorted(names), key=natural)
+        return {name: known.get(name) or re.sub(r"[-_]?\d+$", "", name) or name for name in ordered}
 
     @cached_property
     def _client_names(self) -> set[str]:
@@ -94,22 +120,30 @@ class Study:
 
         Where no placement was recorded, the actors that were ever selected to train.
         """
-        return [name for group in self.classes_of(sorted(self._client_names)).values() for name in group]
+        return [name for group in self.classes_of(self._client_names).values() for name in group]
 
     @cached_property
     def classes(self) -> list[str]:
         """Classes of devices, those of clients first, in the order in which the scenario placed them."""
-        placed = self.run.columns("placements")["profile"]
-        known = dict.fromkeys([*placed.tolist(), *sorted(self.profiles.values())])
-        clients = {self.profiles.get(name) for name in self._client_names}
+        known = dict.fromkeys([*self.run.codes("placements", "profile")[1], *sorted({*self.profiles.values()})])
+        clients = {self.profiles[name] for name in self._client_names}
         return sorted(known, key=lambda kind: kind not in clients)
 
-    def classes_of(self, names: list[str]) -> dict[str, list[str]]:
-        """Names in natural order by class of device, in the order of the classes."""
+    def classes_of(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Those of `profiles` that are named, in natural order by class of device, in the order of the classes."""
+        chosen = set(names)
         groups: dict[str, list[str]] = {kind: [] for kind in self.classes}
-        for name in sorted(names, key=natural):
-            groups.setdefault(self.profiles.get(name, "unknown"), []).append(name)
+        for name, kind in self.profiles.items():
+            if name in chosen:
+                groups[kind].append(name)
         return {kind: members for kind, members in groups.items() if members}
+
+    def of_clients(self, side: str) -> npt.NDArray[np.int32]:
+        """Number in `clients` of each message's sender or receiver; how many clients there are for all others."""
+        found = self._of_clients.get(side)
+        if found is None:
+            found = self._of_clients[side] = self.run.positions("messages", side, self.clients)
+        return found
 
     @cached_property
     def duration_s(self) -> float:
@@ -243,40 +277,36 @@ class Study:
     # Cost.
 
     @cached_property
-    def energy_j(self) -> dict[str, dict[str, float]]:
+    def energy(self) -> Energy:
         """Joules over the whole run by actor and component."""
-        rows = self.run.columns("energy")
-        table: dict[str, dict[str, float]] = {}
-        for actor, component, joules in zip(rows["actor"], rows["component"], rows["joules"].tolist(), strict=True):
-            own = table.setdefault(actor, {})
-            own[component] = own.get(component, 0.0) + joules
-        return table
+        actors, names = self.run.codes("energy", "actor")
+        components, kinds = self.run.codes("energy", "component")
+        rows = actors.astype(np.int64) * len(kinds) + components
+        joules = np.bincount(rows, self.run.columns("energy")["joules"], len(names) * len(kinds))
+        by_kind = joules.reshape(len(names), len(kinds)).T
+        return Energy({name: i for i, name in enumerate(names)}, dict(zip(kinds, by_kind, strict=True)))
 
-    def drawn_j(self, names: list[str] | None = None) -> dict[str, float]:
+    def drawn_j(self, names: Iterable[str] | None = None) -> dict[str, float]:
         """Joules by what drew them, of some actors or of all."""
-        chosen = self.energy_j if names is None else {n: self.energy_j[n] for n in names if n in self.energy_j}
-        total = dict.fromkeys(DRAWS, 0.0)
-        for components in chosen.values():
-            for draw in DRAWS:
-                total[draw] += components.get(draw, 0.0)
-        return total
+        places = self.energy.places(names)
+        return {draw: float(self.energy.of(draw)[places].sum()) for draw in DRAWS}
 
-    def purposes_j(self, names: list[str] | None = None) -> dict[str, float]:
+    def purposes_j(self, names: Collection[str] | None = None) -> dict[str, float]:
         """Joules by what they were for, of some actors or of all: they are those of `drawn_j`.
 
         Training and inference are those of jobs that have ended; one that still ran at the end is `unfinished`.
         Protocol is what the radios took, and messages of the processor on a shared host; idle all else.
         """
         drawn = self.drawn_j(names)
-        rows = self.run.columns("jobs")
-        mine = np.ones(len(rows["actor"]), bool) if names is None else np.isin(rows["actor"].astype(str), names)
+        joules = self.run.columns("jobs")["joules"]
+        mine = np.ones(len(joules), bool) if names is None else self._jobs_of(names)
+        codes, kinds = self.run.codes("jobs", "purpose")
         found = {
-            purpose: float(rows["joules"][mine & (rows["purpose"].astype(str) == purpose)].sum())
+            purpose: float(joules[mine & (codes == kinds.index(purpose))].sum()) if purpose in kinds else 0.0
             for purpose in ("training", "inference")
         }
         computed = drawn["processor"] + drawn["accelerator"]
-        chosen = self.energy_j if names is None else names
-        messages_j = sum(self.energy_j[actor].get("messages", 0.0) for actor in chosen if actor in self.energy_j)
+        messages_j = float(self.energy.of("messages")[self.energy.places(names)].sum())
         rest_j = computed - sum(found.values()) - messages_j
         found["unfinished"] = rest_j if rest_j > 1e-9 * computed else 0.0  # the rest is rounding
         radio_j = sum(drawn[draw] for draw in RADIO_DRAWS)
@@ -284,10 +314,15 @@ class Study:
         found["idle"] = sum(drawn.values()) - computed - radio_j
         return found
 
-    def total_j(self, names: list[str] | None = None) -> float:
+    def _jobs_of(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+        """Which of all jobs are those of some actors."""
+        codes, known = self.run.codes("jobs", "actor")
+        chosen = set(names)
+        return np.array([name in chosen for name in known], np.bool_)[codes]
+
+    def total_j(self, names: Iterable[str] | None = None) -> float:
         """Joules of some actors or of all; NaN if none of theirs was recorded."""
-        chosen = self.energy_j if names is None else self.energy_j.keys() & set(names)
-        return sum(self.drawn_j(names).values()) if chosen else float("nan")
+        return sum(self.drawn_j(names).values()) if len(self.energy.places(names)) else float("nan")
 
     @cached_property
     def total_bytes(self) -> int:
@@ -329,7 +364,7 @@ class Study:
 
     def _job_shape(self, grid: Floats) -> Floats | None:
         rows = self.run.columns("jobs")
-        chosen = np.isin(rows["actor"].astype(str), self.clients) & (rows["joules"] > 0.0)
+        chosen = self._jobs_of(self.clients) & (rows["joules"] > 0.0)
         joules, start_s = rows["joules"][chosen], rows["started_s"][chosen]
         end_s = np.maximum(rows["time_s"][chosen], start_s + 1e-9)
         if not len(joules):
@@ -345,13 +380,13 @@ class Study:
         return shape
 
     def _radio_shape(self, grid: Floats, side: str, component: str) -> Floats | None:
-        codes, names = self.run.codes("messages", side)
-        rows = self.run.messages()
-        clients = set(self.clients)
+        codes, rows = self.of_clients(side), self.run.messages()
         sizes, at_s = rows["size_bytes"], rows["sent_s" if side == "sender" else "delivered_s"]
-        sent = np.bincount(codes, weights=sizes, minlength=len(names)) if len(codes) else np.zeros(len(names))
-        joules = [self.energy_j.get(n, {}).get(component, 0.0) if n in clients else 0.0 for n in names]
-        rate = np.divide(joules, sent, out=np.zeros(len(names)), where=sent > 0)
+        sent = np.bincount(codes, sizes, len(self.clients) + 1)
+        joules = np.zeros(len(sent))
+        own, known = self.energy.of(component), self.energy.rows
+        joules[:-1] = [own[known[name]] if name in known else 0.0 for name in self.clients]
+        rate = np.divide(joules, sent, out=np.zeros(len(sent)), where=sent > 0)
         whole = float((rate * sent).sum())
         if not whole > 0.0:
             return None

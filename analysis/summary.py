@@ -39,7 +39,7 @@ def summary(directory: Path) -> list[str]:
         *_omissions(study),
         f"  time      {time}",
         f"  traffic   {units.text(study.total_bytes, 'B')} in {messages} messages",
-        f"  energy    {energy if study.energy_j else 'not measured'}",
+        f"  energy    {energy if study.energy.rows else 'not measured'}",
         *_purposes(study),
         f"  trace     {manifest.trace_sha256 or '–'}",
         f"  model     {manifest.model_sha256 or '–'}",
@@ -50,7 +50,7 @@ def summary(directory: Path) -> list[str]:
 
 def _purposes(study: Study) -> list[str]:
     """What the clients' energy was for."""
-    found = study.purposes_j(study.clients) if study.energy_j else {}
+    found = study.purposes_j(study.clients) if study.energy.rows else {}
     parts = [f"{purpose} {units.text(joules, 'J')}" for purpose, joules in found.items() if joules > 0.0]
     return [f"            clients: {', '.join(parts)}"] if parts else []
 

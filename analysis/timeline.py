@@ -112,16 +112,19 @@ def _jobs(study: Study, index: dict[str, int], start_s: float, end_s: float) -> 
 
 def _transfers(study: Study, index: dict[str, int], start_s: float, end_s: float) -> list[Span]:
     rows = study.run.messages()
-    seen = (rows["delivered_s"] - rows["sent_s"]) >= _VISIBLE * (end_s - start_s)
-    inside = seen & (rows["delivered_s"] > start_s) & (rows["sent_s"] < end_s)
+    sent_s, delivered_s = rows["sent_s"], rows["delivered_s"]
+    inside = (delivered_s > start_s) & (sent_s < end_s)
+    inside &= (delivered_s - sent_s) >= _VISIBLE * (end_s - start_s)
+    shown = np.array([*(index.get(name, -1) for name in study.clients), -1])
     found = []
     for kind, side in (("receiving", "receiver"), ("sending", "sender")):
-        times = (rows["sent_s"][inside].tolist(), rows["delivered_s"][inside].tolist())
-        codes, names = study.run.codes("messages", side)
-        actors = [names[code] for code in codes[inside].tolist()]
-        for actor, sent_s, at_s in zip(actors, *times, strict=True):
-            if actor in index:
-                found.append(Span(index[actor], kind, max(sent_s, start_s), min(at_s, end_s)))
+        places = shown[study.of_clients(side)[inside]]
+        ours = places >= 0
+        times = np.maximum(sent_s[inside][ours], start_s), np.minimum(delivered_s[inside][ours], end_s)
+        found += [
+            Span(client, kind, began_s, ended_s)
+            for client, began_s, ended_s in zip(places[ours].tolist(), *(t.tolist() for t in times), strict=True)
+        ]
     return found
 
 

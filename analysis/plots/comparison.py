@@ -71,7 +71,7 @@ def _energy(comparison: Comparison) -> Plot | None:
 
     studies = (comparison.a, comparison.b)
     totals = [
-        {kind: sum(study.drawn_j(names).values()) for kind, names in study.classes_of(list(study.energy_j)).items()}
+        {kind: sum(study.drawn_j(names).values()) for kind, names in study.classes_of(study.energy.rows).items()}
         for study in studies
     ]
     kinds = [kind for kind in dict.fromkeys([*totals[0], *totals[1]]) if any(total.get(kind) for total in totals)]

@@ -35,7 +35,7 @@ _POINTS = 300
 
 def spending(study: Study) -> Plot | None:
     """Bytes and joules over time; None if neither was recorded."""
-    if not study.total_bytes and not study.energy_j:
+    if not study.total_bytes and not study.energy.rows:
         return None
     drawn = figure(3.4)
     left, right = drawn.subplots(1, 2)
@@ -53,19 +53,16 @@ def spending(study: Study) -> Plot | None:
 
 def _bytes(axes: Axes, study: Study) -> None:
     rows = study.run.messages()
-    clients = set(study.clients)
     groups = {"to clients": "receiver", "from clients": "sender"}
-    masks = {}
-    for name, side in groups.items():
-        codes, names = study.run.codes("messages", side)
-        masks[name] = np.array([n in clients for n in names], np.bool_)[codes] if names else np.zeros(0, np.bool_)
+    masks = {name: study.of_clients(side) < len(study.clients) for name, side in groups.items()}
     masks["to clients"] &= ~masks["from clients"]
     masks["others"] = ~(masks["to clients"] | masks["from clients"])
-    unit = units.scale(max((rows["size_bytes"][m].sum() for m in masks.values()), default=0), "B")
+    delivered_s, sizes = rows["delivered_s"], rows["size_bytes"]
+    unit = units.scale(max(sizes[mask].sum() for mask in masks.values()), "B")
     factor = time_axis(axes, 0.0, study.duration_s, clock(study.manifest.world))
     for (name, mask), colour in zip(masks.items(), (BLUE, ORANGE, FAINT), strict=True):
         if mask.any():
-            at_s, total = _steps(rows["delivered_s"], rows["size_bytes"], mask, study.duration_s)
+            at_s, total = _steps(delivered_s, sizes, mask, study.duration_s)
             axes.step(at_s / factor, total / unit.factor, where="post", color=colour, label=name)
     axes.set_ylabel(f"delivered ({unit.unit})")
     axes.set_ylim(bottom=0.0)
@@ -107,7 +104,7 @@ def _joules(axes: Axes, study: Study) -> None:
 
 def energy(study: Study) -> Plot | None:
     """Joules of each class of devices by component; None if no energy was recorded."""
-    groups = study.classes_of(list(study.energy_j))
+    groups = study.classes_of(study.energy.rows)
     drawn_j = {kind: study.drawn_j(names) for kind, names in groups.items()}
     groups = {kind: names for kind, names in groups.items() if sum(drawn_j[kind].values()) > 0.0}
     if not groups:
@@ -128,7 +125,7 @@ def energy(study: Study) -> Plot | None:
 
 def purposes(study: Study) -> Plot | None:
     """Joules of each class of devices by what they were for; None if no energy was recorded."""
-    groups = study.classes_of(list(study.energy_j))
+    groups = study.classes_of(study.energy.rows)
     found_j = {kind: study.purposes_j(names) for kind, names in groups.items()}
     groups = {kind: names for kind, names in groups.items() if sum(found_j[kind].values()) > 0.0}
     if not groups:

@@ -17,7 +17,7 @@ from analysis.compare import compare, write_comparison
 from analysis.plots import clients, comparison, cost, devices, learning, rounds
 from analysis.plots.style import styled
 from analysis.report import write_report
-from analysis.study import Study
+from analysis.study import Energy, Study
 from analysis.summary import summary
 from core.records import Manifest, RunWriter, model_sha256, read_manifest, save_model, verify, write_manifest
 from tests.analysis.fabricate import fabricate
@@ -182,7 +182,8 @@ def test_an_interrupted_run_says_so_in_a_sentence(tmp_path: Path) -> None:
 def test_the_radios_energy_is_that_of_bytes_and_tails(runs: dict[str, Path]) -> None:
     study = Study(Run(runs["quick"]))
     client = study.clients[0]
-    study.__dict__["energy_j"] = {client: {"radio_send": 1.0, "radio_receive": 2.0, "radio_tail": 3000.0, "idle": 5.0}}
+    joules = {"radio_send": 1.0, "radio_receive": 2.0, "radio_tail": 3000.0, "idle": 5.0}
+    study.__dict__["energy"] = Energy({client: 0}, {component: np.array([j]) for component, j in joules.items()})
     with styled():
         plot = cost.energy(study)
     assert plot is not None

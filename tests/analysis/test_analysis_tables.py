@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import analysis.tables
 from analysis import Run, units
+from analysis.faults import befallen
+from analysis.sheets import traffic
 from analysis.study import ENDS, Study
 from analysis.target import Reached, usual
 from analysis.timeline import Mark, Span, participation, timeline, window
@@ -17,6 +23,7 @@ from core.records import (
     DeviceRow,
     EnergyRow,
     EvaluationRow,
+    FaultRow,
     JobRow,
     Manifest,
     ParticipationRow,
@@ -26,6 +33,7 @@ from core.records import (
     RunWriter,
     write_manifest,
 )
+from core.records.store import read_parts
 from core.wire import Message
 
 
@@ -138,6 +146,34 @@ def test_columns_are_numpy_arrays(study: Study) -> None:
     assert [names[code] for code in codes] == ["Give"] * 4 + ["Take"] * 2
 
 
+@pytest.fixture
+def scattered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Messages of one sender after the other, in parts of two rows."""
+    monkeypatch.setattr(RunWriter, "MESSAGE_BLOCK", 2)
+    monkeypatch.setattr(RunWriter, "ENCODE_BLOCK", 1)
+    monkeypatch.setattr(analysis.tables, "_LOT", 2)
+    writer = RunWriter(tmp_path)
+    for at_s, sender in enumerate("bacabdeab"):
+        writer.message(float(at_s), at_s + 1.0, sender, "coordinator", Give, 10)
+    writer.close()
+    write_manifest(tmp_path, manifest(trace_sha256=writer.trace_sha256))
+    assert len(list((tmp_path / "records" / "messages").iterdir())) > 2
+    return Run(tmp_path)
+
+
+def test_strings_of_all_parts_are_told_apart_in_the_order_in_which_they_came(scattered: Run) -> None:
+    codes, names = scattered.codes("messages", "sender")
+    assert names == ["b", "a", "c", "d", "e"]
+    assert codes.tolist() == [0, 1, 2, 1, 0, 3, 4, 1, 0]
+    assert codes.dtype == np.int32
+
+
+def test_some_strings_are_found_among_all(scattered: Run) -> None:
+    assert scattered.positions("messages", "sender", ["e", "nobody", "b"]).tolist() == [2, 3, 3, 3, 2, 3, 0, 3, 2]
+    assert scattered.positions("messages", "sender", []).tolist() == [0] * 9
+    assert scattered.positions("faults", "actor", ["a"]).tolist() == []
+
+
 def test_a_table_that_nothing_was_written_to_is_empty(study: Study) -> None:
     table = study.run.table("faults")
     assert (table.num_rows, table.column_names) == (0, ["time_s", "actor", "kind", "detail"])
@@ -164,9 +200,62 @@ def test_the_study_in_a_sentence(study: Study) -> None:
 
 
 def test_who_took_part(study: Study) -> None:
-    assert study.actors == ["a", "b", "coordinator"]
+    assert study.actors == {"a", "b", "coordinator"}
     assert study.clients == ["a", "b"]
     assert study.classes == ["phone", "server"]
+
+
+def test_who_was_only_heard_of_is_no_device_and_who_was_only_asked_is_one(tmp_path: Path) -> None:
+    """Of a million devices most do no more than knock: their names are not sorted and have no class."""
+    writer = RunWriter(tmp_path)
+    writer.row(0.0, "phone-1", PlacementRow(profile="phone", link="wifi", region="x", battery_j=None))
+    for client in ("phone-1", "tablet-10", "tablet-9"):
+        writer.row(0.0, "coordinator", ParticipationRow(round=1, client=client, event="selected"))
+    writer.message(0.0, 1.0, "watch-1", "coordinator", Give, 1000)
+    writer.close()
+    write_manifest(tmp_path, manifest(trace_sha256=writer.trace_sha256))
+    study = Study(Run(tmp_path))
+    assert study.actors == {"phone-1", "watch-1", "coordinator"}
+    assert study.profiles == {"phone-1": "phone", "tablet-9": "tablet", "tablet-10": "tablet"}
+    assert study.classes == ["phone", "tablet"]
+    assert study.classes_of({"tablet-9", "tablet-10"}) == {"tablet": ["tablet-9", "tablet-10"]}
+    assert study.clients == ["phone-1", "tablet-9", "tablet-10"]
+
+
+@pytest.mark.parametrize(
+    "look", [befallen, traffic, lambda study: timeline(study, (1, 2))], ids=["befallen", "traffic", "timeline"]
+)
+def test_columns_of_messages_are_read_once_however_many_actors_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Study], Any]
+) -> None:
+    """Columns of millions of rows are not kept: to read one again for each actor, or type of message, takes hours."""
+    writer = RunWriter(tmp_path)
+    for i in range(10):
+        writer.row(0.0, f"a-{i}", PlacementRow(profile="phone", link="wifi", region="x", battery_j=None))
+        writer.message(0.0, 8.0, "coordinator", f"a-{i}", Give, 1000)
+        writer.message(8.0, 9.0, f"a-{i}", "coordinator", Take, 1000)
+        writer.row(2.0, f"a-{i}", device("link_down"))
+        writer.row(2.0, f"a-{i}", FaultRow(kind="link_down"))
+        writer.row(4.0 + i, f"a-{i}", device("link_up"))
+    for number in (1, 2):
+        writer.row(20.0 * number, "coordinator", round_row(number, 20.0 * (number - 1), 20.0 * number, 0, 0, 0))
+    writer.close()
+    write_manifest(tmp_path, manifest(trace_sha256=writer.trace_sha256))
+    reads: Counter[str] = Counter()
+
+    def counted(directory: Path, table: str, columns: list[str]) -> Iterator[Any]:
+        reads.update(columns if table == "messages" else [])
+        return read_parts(directory, table, columns)
+
+    monkeypatch.setattr(analysis.tables, "read_parts", counted)
+    monkeypatch.setattr(analysis.tables, "LARGE_BYTES", 0)
+    study = Study(Run(tmp_path))
+    found = look(study)
+    assert reads
+    assert set(reads.values()) == {1}
+    if look is befallen:
+        # What was sent to each is on its way until 8 s; what it sent at 8 s until 9 s.
+        assert [fault.messages for fault in found] == [1, 1, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_a_model_counts_from_the_end_of_its_round(study: Study) -> None:
