@@ -25,6 +25,7 @@ CALENDAR_B_K: Final = 353.0
 #: `c = 2 (C0 + C1 depth)` (literature).
 CYCLE_C0: Final = 1.86e-6
 CYCLE_C1: Final = 1.77e-4
+_LOG_K: Final = math.log(CALENDAR_K)
 #: Resistance grows by the factor 1.5 at a loss of 20 % (estimate), linearly.
 RESISTANCE_GROWTH: Final = 1.5 / 0.2
 #: The loss is applied in steps of this, so that devices share their curves.
@@ -36,7 +37,7 @@ MOST: Final = 0.5
 def calendar_stress(seconds: float, celsius: float, level: float) -> float:
     """What a time at one temperature and charge adds to `loss^(1/0.512)`."""
     kelvin = ZERO_C_K + celsius
-    log_k = math.log(CALENDAR_K) + (CALENDAR_B_K * level - CALENDAR_A_K) / kelvin
+    log_k = _LOG_K + (CALENDAR_B_K * level - CALENDAR_A_K) / kelvin
     return seconds / DAY_S * math.exp(log_k / CALENDAR_EXPONENT)
 
 

@@ -21,7 +21,7 @@ import bisect
 import dataclasses
 import itertools
 import math
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 #: Boundaries of the cells of constant voltage: fine near empty, where the voltage falls steeply.
 LEVELS: Final = (*(n / 400.0 for n in range(20)), *(n / 160.0 for n in range(8, 161)))
@@ -32,32 +32,155 @@ ZERO_C_K: Final = 273.15
 #: Curves kept; a class of devices has a few powers, and a few temperatures at which resistance is worked out.
 _MOST_CURVES: Final = 512
 
+#: What happens to a battery from some energy on: the seconds until it is full, or cannot feed the load (0 if it cannot
+#: now), those until its voltage is at the charger's limit for good (0 if it does not charge); the power that the cells
+#: store or give, and that lost to resistance, W. What is lost is not in what they store, but in what they give.
+Flow: TypeAlias = tuple[float, float, float, float]
 
-class Discharge(NamedTuple):
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Discharge:
     """Discharge at one power, by cell: energy taken out of the cells, W (inf: cannot), and the time to each boundary.
 
-    `passed_s[i]` is the time from level 0 to the lower boundary of cell i; `stop_s[i]` is the same clock at the upper
-    boundary of the first cell, from i down, that cannot be used.
+    `energy_j` is the energy at the boundaries. `passed_s[i]` is the time from level 0 to the lower boundary of cell i;
+    `stop_s[i]` is the same clock at the upper boundary of the first cell, from i down, that cannot be used. At no power
+    there are no times.
     """
 
+    power_w: float
+    #: Whether times are energies over powers.
+    ideal: bool
+    energy_j: tuple[float, ...]
     drain_w: tuple[float, ...]
     passed_s: tuple[float, ...]
     stop_s: tuple[float, ...]
 
+    def at(self, energy_j: float) -> Flow:
+        """What happens from `energy_j` on; the cells give the load itself where they cannot feed it."""
+        power_w = self.power_w
+        if energy_j <= 0.0:
+            return 0.0, 0.0, power_w, 0.0
+        if power_w <= 0.0:
+            return math.inf, 0.0, power_w, 0.0
+        bounds = self.energy_j
+        cell = bisect.bisect_left(bounds, energy_j, 1, _CELLS) - 1
+        watts = self.drain_w[cell]
+        if self.ideal:
+            return energy_j / power_w, 0.0, watts, watts - power_w
+        if watts == math.inf:
+            return 0.0, 0.0, power_w, 0.0
+        seconds = self.passed_s[cell] + (energy_j - bounds[cell]) / watts - self.stop_s[cell]
+        return seconds if seconds > 0.0 else 0.0, 0.0, watts, watts - power_w
 
-class Charge(NamedTuple):
-    """Charging, by the cells that it goes through, cut where constant current ends or begins, and where it is full.
+    def after(self, energy_j: float, seconds: float) -> tuple[float, float]:
+        """Energy left after `seconds`, and the joules lost to resistance meanwhile.
+
+        From where the battery cannot feed the load, and below 0, it is drained without loss.
+        """
+        given_j = self.power_w * seconds
+        if given_j <= 0.0:
+            return energy_j, 0.0
+        if energy_j <= 0.0 or self.ideal:
+            return energy_j - given_j, 0.0
+        bounds, passed_s = self.energy_j, self.passed_s
+        cell = bisect.bisect_left(bounds, energy_j, 1, _CELLS) - 1
+        watts = self.drain_w[cell]
+        if watts == math.inf:
+            return energy_j - given_j, 0.0
+        left_j = energy_j - watts * seconds
+        if left_j >= bounds[cell]:
+            return left_j, (watts - self.power_w) * seconds
+        clock_s = passed_s[cell] + (energy_j - bounds[cell]) / watts - seconds
+        stop_s = self.stop_s[cell]
+        if clock_s <= stop_s:
+            # It ran out on the way; `stop_s` is the clock at the lowest boundary that the load can reach.
+            bottom = bisect.bisect_right(passed_s, stop_s) - 1
+            beyond_j = self.power_w * (stop_s - clock_s)
+            lost_j = energy_j - bounds[bottom] - (given_j - beyond_j)
+            return bounds[bottom] - beyond_j, max(lost_j, 0.0)
+        cell = bisect.bisect_left(passed_s, clock_s) - 1
+        left_j = bounds[cell] + (clock_s - passed_s[cell]) * self.drain_w[cell]
+        return left_j, max(energy_j - left_j - given_j, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Charge:
+    """Charging with one power, by the cells that it goes through, cut where constant current ends or begins, and full.
 
     `energy_j` and `passed_s` are the energy at the boundaries and the time from empty to them; between two boundaries
-    `stored_w` is stored and `loss_w` lost to resistance. From `voltage_j` on the voltage is at its limit for good. A
-    battery that cannot be charged at all, even when empty, has one boundary, at -inf.
+    `stored_w` is stored and `loss_w` lost to resistance. From `voltage_j` on the voltage is at its limit for good; at
+    `full_j` charging ends. A battery that cannot be charged at all, even when empty, has one boundary, at -inf.
     """
 
+    limit_w: float
+    #: Whether times are energies over powers.
+    ideal: bool
     energy_j: tuple[float, ...]
     passed_s: tuple[float, ...]
     stored_w: tuple[float, ...]
     loss_w: tuple[float, ...]
     voltage_j: float
+    full_j: float = dataclasses.field(init=False)
+    # The time from empty to `voltage_j` and to `full_j`.
+    _voltage_s: float = dataclasses.field(init=False)
+    _full_s: float = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full_j", self.energy_j[-1])
+        for name, energy_j in (("_voltage_s", self.voltage_j), ("_full_s", self.energy_j[-1])):
+            object.__setattr__(self, name, self._clock_s(energy_j) if self.stored_w else 0.0)
+
+    def at(self, energy_j: float) -> Flow:
+        """What happens from `energy_j` on; all is 0 once it is full."""
+        if energy_j >= self.full_j:
+            return 0.0, 0.0, 0.0, 0.0
+        bounds, powers_w, voltage_j = self.energy_j, self.stored_w, self.voltage_j
+        cell = bisect.bisect_right(bounds, energy_j, 1, len(powers_w)) - 1
+        stored_w = powers_w[cell]
+        if self.ideal:
+            full_s, voltage_s = (self.full_j - energy_j) / self.limit_w, (voltage_j - energy_j) / self.limit_w
+        else:
+            clock_s = self.passed_s[cell] + (energy_j - bounds[cell]) / stored_w
+            full_s, voltage_s = self._full_s - clock_s, self._voltage_s - clock_s
+        return full_s, voltage_s if voltage_j > energy_j else 0.0, stored_w, self.loss_w[cell]
+
+    def seconds(self, energy_j: float, target_j: float) -> float:
+        """Seconds of charging from `energy_j` to `target_j`; inf beyond where charging ends."""
+        if target_j <= energy_j:
+            return 0.0
+        if target_j > self.full_j:
+            return math.inf
+        if self.ideal:
+            return (target_j - energy_j) / self.limit_w
+        return self._clock_s(target_j) - self._clock_s(energy_j)
+
+    def after(self, energy_j: float, seconds: float) -> tuple[float, float]:
+        """Energy after `seconds` of charging, not beyond full, and the joules lost to resistance meanwhile."""
+        full_j = self.full_j
+        if energy_j >= full_j or seconds <= 0.0:
+            return energy_j, 0.0
+        if self.ideal:
+            return min(energy_j + self.limit_w * seconds, full_j), 0.0
+        bounds, passed_s, powers_w = self.energy_j, self.passed_s, self.stored_w
+        cell = bisect.bisect_right(bounds, energy_j, 1, len(powers_w)) - 1
+        stored_w, loss_w = powers_w[cell], self.loss_w[cell]
+        held_j = energy_j + stored_w * seconds
+        if held_j <= bounds[cell + 1]:
+            return held_j, loss_w * seconds
+        lost_j = (bounds[cell + 1] - energy_j) / stored_w * loss_w
+        clock_s = passed_s[cell] + (energy_j - bounds[cell]) / stored_w + seconds
+        last = bisect.bisect_right(passed_s, clock_s) - 1
+        for between in range(cell + 1, min(last, len(powers_w))):
+            lost_j += (passed_s[between + 1] - passed_s[between]) * self.loss_w[between]
+        if last >= len(powers_w):
+            return full_j, lost_j
+        rest_s = clock_s - passed_s[last]
+        return bounds[last] + rest_s * powers_w[last], lost_j + rest_s * self.loss_w[last]
+
+    def _clock_s(self, energy_j: float) -> float:
+        """Seconds of charging from empty to `energy_j`, at most full; a boundary belongs to the cell above it."""
+        cell = bisect.bisect_right(self.energy_j, energy_j, 1, len(self.stored_w)) - 1
+        return self.passed_s[cell] + (energy_j - self.energy_j[cell]) / self.stored_w[cell]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +330,7 @@ class Battery:
     # Discharge. `factor` scales the resistance; energies and seconds are those of a battery with its full capacity.
 
     def discharge(self, power_w: float, factor: float) -> Discharge:
-        """The curve at a constant power above 0."""
+        """The curve at a constant power."""
         found = self._discharges.get((power_w, factor))
         if found is None:
             if len(self._discharges) >= _MOST_CURVES:
@@ -218,7 +341,7 @@ class Battery:
     def _discharge(self, power_w: float, factor: float) -> Discharge:
         drain: list[float] = []
         passed, stop = [0.0], list[float]()
-        for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True)):
+        for cell, (ocv, ohm) in enumerate(zip(self._ocv, self._ohm, strict=True) if power_w > 0.0 else ()):
             r = ohm * factor
             under = ocv * ocv - 4.0 * r * power_w
             volts = 0.5 * (ocv + math.sqrt(under)) if under >= 0.0 else 0.0
@@ -229,51 +352,19 @@ class Battery:
             seconds = (self._energy[cell + 1] - self._energy[cell]) / watts
             passed.append(passed[-1] + seconds)
             stop.append(passed[-1] if not usable else (stop[-1] if stop else 0.0))
-        return Discharge(tuple(drain), tuple(passed), tuple(stop))
+        return Discharge(power_w, self._ideal, self._energy, tuple(drain), tuple(passed), tuple(stop))
 
     def empty_s(self, energy_j: float, power_w: float, factor: float) -> float:
         """Seconds until the battery cannot feed `power_w` any more; 0 if it cannot now, inf for no load."""
-        if energy_j <= 0.0:
-            return 0.0
-        if power_w <= 0.0:
-            return math.inf
-        if self._ideal:
-            return energy_j / power_w
-        curve = self.discharge(power_w, factor)
-        cell = self.cell_at(energy_j)
-        return max(
-            curve.passed_s[cell] + (energy_j - self._energy[cell]) / curve.drain_w[cell] - curve.stop_s[cell], 0.0
-        )
+        return self.discharge(power_w, factor).at(energy_j)[0]
+
+    def drain_w(self, energy_j: float, power_w: float, factor: float) -> float:
+        """Energy a second that the cells give for a load, W; the load itself where they cannot."""
+        return self.discharge(power_w, factor).at(energy_j)[2]
 
     def discharged(self, energy_j: float, power_w: float, factor: float, seconds: float) -> tuple[float, float]:
-        """Energy left after `seconds` of `power_w`, and the joules lost to resistance meanwhile.
-
-        From where the battery cannot feed the load, and below 0, it is drained without loss.
-        """
-        given_j = power_w * seconds
-        if given_j <= 0.0:
-            return energy_j, 0.0
-        if energy_j <= 0.0 or self._ideal:
-            return energy_j - given_j, 0.0
-        curve = self.discharge(power_w, factor)
-        cell = self.cell_at(energy_j)
-        watts = curve.drain_w[cell]
-        if watts == math.inf:
-            return energy_j - given_j, 0.0
-        left_j = energy_j - watts * seconds
-        if left_j >= self._energy[cell]:
-            return left_j, (watts - power_w) * seconds
-        clock_s = curve.passed_s[cell] + (energy_j - self._energy[cell]) / watts - seconds
-        stop_s = curve.stop_s[cell]
-        if clock_s <= stop_s:
-            # It ran out on the way; `stop_s` is the clock at the lowest boundary that the load can reach.
-            bottom = bisect.bisect_right(curve.passed_s, stop_s) - 1
-            beyond_j = power_w * (stop_s - clock_s)
-            lost_j = energy_j - self._energy[bottom] - (given_j - beyond_j)
-            return self._energy[bottom] - beyond_j, max(lost_j, 0.0)
-        cell = bisect.bisect_left(curve.passed_s, clock_s) - 1
-        left_j = self._energy[cell] + (clock_s - curve.passed_s[cell]) * curve.drain_w[cell]
-        return left_j, max(energy_j - left_j - given_j, 0.0)
+        """Energy left after `seconds` of `power_w`, and the joules lost to resistance meanwhile."""
+        return self.discharge(power_w, factor).after(energy_j, seconds)
 
     def lump(self, energy_j: float, lump_j: float, power_w: float, factor: float) -> float:
         """Energy that the cells lose for `lump_j` at the terminals on top of `power_w`: the lump and its loss, J.
@@ -285,13 +376,6 @@ class Battery:
         under = ocv * ocv - 4.0 * r * power_w
         # Near the greatest power that the cell can deliver the margin has no bound; there, twice.
         return lump_j * min(ocv / math.sqrt(under), 2.0) if r and under > 0.0 else lump_j
-
-    def drain_w(self, energy_j: float, power_w: float, factor: float) -> float:
-        """Energy a second that the cells give for a load, W; the load itself where they cannot."""
-        if power_w <= 0.0 or energy_j <= 0.0:
-            return power_w
-        watts = self.discharge(power_w, factor).drain_w[self.cell_at(energy_j)]
-        return watts if watts < math.inf else power_w
 
     def least_j(self, power_w: float, factor: float) -> float:
         """Energy above which the battery can feed `power_w` all the way up, J; that of the full one if it never can."""
@@ -374,11 +458,12 @@ class Battery:
             low_j, low_v, low_r = high_j, high_v, high_r
         if not stored:
             energy[0] = voltage_j = -math.inf
-        return Charge(tuple(energy), tuple(passed), tuple(stored), tuple(lost), voltage_j if at_limit else energy[-1])
+        voltage_j = voltage_j if at_limit else energy[-1]
+        return Charge(limit_w, self._ideal, tuple(energy), tuple(passed), tuple(stored), tuple(lost), voltage_j)
 
     def full_j(self, limit_w: float, factor: float) -> float:
         """Energy at which charging ends, J; -inf if it does not even begin."""
-        return self.charging(limit_w, factor).energy_j[-1]
+        return self.charging(limit_w, factor).full_j
 
     def constant_voltage_j(self, limit_w: float, factor: float) -> float:
         """Energy at which charging at constant current ends, J."""
@@ -386,57 +471,16 @@ class Battery:
 
     def charge_powers(self, energy_j: float, limit_w: float, factor: float) -> tuple[float, float]:
         """Power stored, and lost to resistance, while charging from `energy_j`, W."""
-        curve = self.charging(limit_w, factor)
-        if energy_j >= curve.energy_j[-1]:
-            return 0.0, 0.0
-        cell = _cell_above(curve, energy_j)
-        return curve.stored_w[cell], curve.loss_w[cell]
+        _, _, stored_w, loss_w = self.charging(limit_w, factor).at(energy_j)
+        return stored_w, loss_w
 
     def charge_s(self, energy_j: float, target_j: float, limit_w: float, factor: float) -> float:
         """Seconds of charging from `energy_j` to `target_j`; inf beyond where charging ends."""
-        if target_j <= energy_j:
-            return 0.0
-        if self._ideal:
-            return (target_j - energy_j) / limit_w if target_j <= self.energy_j else math.inf
-        curve = self.charging(limit_w, factor)
-        if target_j > curve.energy_j[-1]:
-            return math.inf
-        return _charge_clock(curve, target_j) - _charge_clock(curve, energy_j)
+        return self.charging(limit_w, factor).seconds(energy_j, target_j)
 
     def charged(self, energy_j: float, limit_w: float, factor: float, seconds: float) -> tuple[float, float]:
         """Energy after `seconds` of charging, not beyond full, and the joules lost to resistance meanwhile."""
-        curve = self.charging(limit_w, factor)
-        bounds, passed_s = curve.energy_j, curve.passed_s
-        full_j = bounds[-1]
-        if energy_j >= full_j or seconds <= 0.0:
-            return energy_j, 0.0
-        if self._ideal:
-            return min(energy_j + limit_w * seconds, full_j), 0.0
-        cell = _cell_above(curve, energy_j)
-        stored_w, loss_w = curve.stored_w[cell], curve.loss_w[cell]
-        held_j = energy_j + stored_w * seconds
-        if held_j <= bounds[cell + 1]:
-            return held_j, loss_w * seconds
-        lost_j = (bounds[cell + 1] - energy_j) / stored_w * loss_w
-        clock_s = passed_s[cell] + (energy_j - bounds[cell]) / stored_w + seconds
-        last = bisect.bisect_right(passed_s, clock_s) - 1
-        for between in range(cell + 1, min(last, len(curve.stored_w))):
-            lost_j += (passed_s[between + 1] - passed_s[between]) * curve.loss_w[between]
-        if last >= len(curve.stored_w):
-            return full_j, lost_j
-        rest_s = clock_s - passed_s[last]
-        return bounds[last] + rest_s * curve.stored_w[last], lost_j + rest_s * curve.loss_w[last]
-
-
-def _cell_above(curve: Charge, energy_j: float) -> int:
-    """The cell that charging from `energy_j`, below full, goes through first; a boundary belongs to that above it."""
-    return bisect.bisect_right(curve.energy_j, energy_j, 1, len(curve.stored_w)) - 1
-
-
-def _charge_clock(curve: Charge, energy_j: float) -> float:
-    """Seconds of charging from empty to `energy_j`, at most full."""
-    cell = _cell_above(curve, energy_j)
-    return curve.passed_s[cell] + (energy_j - curve.energy_j[cell]) / curve.stored_w[cell]
+        return self.charging(limit_w, factor).after(energy_j, seconds)
 
 
 def _logarithmic_mean(one: float, other: float) -> float:

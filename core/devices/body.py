@@ -16,6 +16,7 @@ import sys
 
 from core.devices import ageing
 from core.devices.classes import DeviceProfile
+from core.devices.powers import Powers
 from core.devices.radio import Radio
 
 
@@ -24,12 +25,15 @@ class Body:
 
     __slots__ = (
         "_at_s",
+        "_band_c",
         "_battery_j",
         "_busy",
         "_case_c",
         "_factor",
         "_fade",
         "_held_off",
+        "_held_outlook",
+        "_held_powers",
         "_hot",
         "_idle_j",
         "_level",
@@ -52,6 +56,8 @@ class Body:
         "_stress",
         "_tail_j",
         "_taken_j",
+        "_timer_kind",
+        "_timer_s",
         "_woken_s",
         "ambient_c",
         "charging",
@@ -82,6 +88,7 @@ class Body:
         if not speed > 0.0:
             raise ValueError(f"speed is {speed!r}; more than 0 is needed")
         self.profile = profile
+        self._forget()
         self._use_radio(link_kind, rates_bytes_per_s)
         #: Whether on external power; always true without a battery.
         self.charging, in_use = user
@@ -95,6 +102,8 @@ class Body:
         self.received_bytes = 0
         self._at_s = now
         self._soc_c = self._case_c = ambient_c
+        #: Case temperatures at which something changes, once worked out; see `foresight.py`.
+        self._band_c: tuple[float, float] | None = None
         #: Step of the governor, severity, and what they leave: share of the full speed, and power, W.
         self._level = self._severity = 0
         self._limit = profile.severity_limits[0]
@@ -172,6 +181,15 @@ class Body:
         #: Time that the bytes took which have just woken the radio; None if none have.
         self._woken_s: float | None = None
 
+    def _forget(self) -> None:
+        """Something that the powers depend on has changed: what was worked out from them no longer holds."""
+        #: What is worked out when it is asked for, None as long as it is not: the record of the powers, what holds from
+        #: the last event on, and the kind of the next timer, with its time.
+        self._held_powers: Powers | None = None
+        self._held_outlook: tuple[float, float, float, float, float] | None = None
+        self._timer_kind: int | None = None
+        self._timer_s = math.inf
+
     @property
     def radio_tail_s(self) -> float:
         """How long the radio stays awake after a byte, s; inf for one without states."""
@@ -197,18 +215,24 @@ class Body:
         """Share of the full speed that throttling and faults leave."""
         return self._limit[0] * self.slowdown
 
+    def _factor_at(self, celsius: float) -> float:
+        """The factor of the battery's resistance at a temperature and its present age."""
+        battery = self.profile.battery
+        growth = ageing.resistance_growth(1.0 - self._fade) if self._fade < 1.0 else 1.0
+        return battery.resistance_factor(celsius) * growth if battery is not None and battery.resistance_b_k else growth
+
     def _set_factor(self) -> None:
         """Work out the factor of the battery's resistance from its temperature and age."""
-        battery = self.profile.battery
-        if battery is not None:
-            growth = ageing.resistance_growth(1.0 - self._fade) if self._fade < 1.0 else 1.0
-            self._factor = battery.resistance_factor(self._ohm_c) * growth if battery.resistance_b_k else growth
+        if self.profile.battery is not None:
+            self._factor = self._factor_at(self._ohm_c)
+            self._forget()
 
     def _lift(self, held_j: float) -> None:
         """The battery holds at least what a full-capacity one would hold with `held_j`, also when that is read back."""
         self._stored_j = max(self._stored_j, held_j * self._fade)
         while self._stored_j / self._fade < held_j:
             self._stored_j = math.nextafter(self._stored_j, math.inf)
+        self._held_outlook = None
 
     def _wear(self) -> None:
         """Apply the loss of capacity so far; energy that has no room any more is lost."""
@@ -226,6 +250,7 @@ class Body:
         """Work out what severity and governor leave of speed and power."""
         profile = self.profile
         self._limit = min(profile.severity_limits[self._severity], profile.governor_limits[self._level])
+        self._forget()
 
     @property
     def steady_case_c(self) -> float:
@@ -233,34 +258,37 @@ class Body:
         heat = self.profile.heat
         if heat is None:
             return self.ambient_c
-        idle_w, screen_w, processor_w = self._powers()
-        return heat.steady(processor_w, self._case_w(idle_w + screen_w, processor_w), self.ambient_c)[1]
+        powers = self._powers()
+        return heat.steady(powers.processor_w, self._outlook(powers)[4], self.ambient_c)[1]
 
     # Powers, W.
 
-    def _powers(self) -> tuple[float, float, float]:
-        """Power of idling, of the screen, and of the processor above idle."""
-        if not self.on:
-            return 0.0, 0.0, 0.0
-        profile = self.profile
-        return profile.idle_w, profile.screen_w if self._screen else 0.0, self._limit[1] if self._busy else 0.0
+    def _powers(self) -> Powers:
+        """The powers since the last event."""
+        powers = self._held_powers
+        if powers is None:
+            processor_w = self._limit[1] if self._busy else 0.0
+            powers = self.profile.powers(self.on, self._screen, processor_w, self.charging, self._factor)
+            self._held_powers = powers
+        return powers
 
-    def _battery_w(self, load_w: float) -> tuple[float, float]:
-        """With a battery: heat of its resistance, and the charger's loss, W."""
-        battery = self.profile.battery
-        if battery is None:
-            return 0.0, 0.0
-        held_j = self._stored_j / self._fade
-        if self.charging:
-            if load_w < battery.charge_w:
-                stored_w, loss_w = battery.charge_powers(held_j, battery.spare_w(load_w), self._factor)
-                return loss_w, (stored_w + loss_w) * (1.0 / battery.charge_efficiency - 1.0)
-            load_w -= battery.charge_w
-        return battery.drain_w(held_j, load_w, self._factor) - load_w, 0.0
+    def _outlook(self, powers: Powers) -> tuple[float, float, float, float, float]:
+        """What holds from the last event on: the battery's `Flow`, and the power that warms the case directly, W.
 
-    def _case_w(self, other_w: float, processor_w: float) -> float:
-        """Power that warms the case directly: all but the processor's, the battery's loss, a part of the charger's."""
-        if self.profile.battery is None:
-            return other_w
-        loss_w, charger_w = self._battery_w(other_w + processor_w)
-        return other_w + loss_w + self.profile.charge_heat_share * charger_w
+        That is all but the processor's, the loss in the battery, and a part of the charger's.
+        """
+        held = self._held_outlook
+        if held is None:
+            profile, charge, discharge = self.profile, powers.charge, powers.discharge
+            case_w = powers.other_w
+            if profile.battery is not None and charge is not None:
+                end_s, voltage_s, cells_w, loss_w = charge.at(self._stored_j / self._fade)
+                charger_w = (cells_w + loss_w) * (1.0 / profile.battery.charge_efficiency - 1.0)
+                held = end_s, voltage_s, cells_w, loss_w, case_w + loss_w + profile.charge_heat_share * charger_w
+            elif discharge is not None:
+                end_s, voltage_s, cells_w, loss_w = discharge.at(self._stored_j / self._fade)
+                held = end_s, voltage_s, cells_w, loss_w, case_w + loss_w
+            else:
+                held = math.inf, 0.0, 0.0, 0.0, case_w
+            self._held_outlook = held
+        return held

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from core.devices.battery import Battery
 from core.devices.heat import Heat
+from core.devices.powers import Powers, powers
 from core.devices.processor import Accelerator, Governor, OperatingPoint, speed_at
 from core.devices.radio import Radio
 from core.devices.work import Work
@@ -22,6 +23,8 @@ from core.devices.work import Work
 PARCEL_SHARE: Final = 1e-5
 #: … or, on a device without a battery but with heat, to this energy.
 PARCEL_J: Final = 1.0
+#: Records of powers kept for a class: it has a few powers, and a few temperatures at which resistance is worked out.
+_MOST_POWERS: Final = 512
 
 
 class ThrottleLevel(NamedTuple):
@@ -80,6 +83,9 @@ class DeviceProfile:
     leave_c: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
     governor_enter_c: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
     governor_leave_c: tuple[float, ...] = dataclasses.field(init=False, repr=False, compare=False)
+    _powers: dict[tuple[bool, bool, float, bool, float], Powers] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("train_flops_per_s", "memory_bytes_per_s", "max_w"):
@@ -139,7 +145,7 @@ class DeviceProfile:
 
         steps = [] if self.governor is None else self.governor.steps()
         step_k = 0.0 if self.governor is None else self.governor.step_k
-        derive = {
+        derive: dict[str, object] = {
             "dynamic_w": dynamic_w,
             "engine": "processor" if self.accelerator is None else "accelerator",
             "severity_limits": ((1.0, dynamic_w), *(limit(level.power_cap) for level in self.throttle)),
@@ -148,6 +154,7 @@ class DeviceProfile:
             "leave_c": tuple(level.case_c - level.hysteresis_k for level in self.throttle),
             "governor_enter_c": tuple(enter_c for enter_c, _ in steps),
             "governor_leave_c": tuple(enter_c - step_k for enter_c, _ in steps),
+            "_powers": {},
         }
         for name, value in derive.items():
             object.__setattr__(self, name, value)
@@ -197,6 +204,17 @@ class DeviceProfile:
         if self.heat is not None:
             return "has a temperature, which its own processor makes"
         return None if self.accelerator is None else "computes on an accelerator of its own"
+
+    def powers(self, on: bool, screen: bool, processor_w: float, charging: bool, resistance_factor: float) -> Powers:
+        """The powers of a device that is on or off, with its processor at so many W above idle."""
+        key = on, screen, processor_w, charging, resistance_factor
+        found = self._powers.get(key)
+        if found is None:
+            if len(self._powers) >= _MOST_POWERS:
+                self._powers.clear()
+            draws_w = (self.idle_w, self.screen_w if screen else 0.0, processor_w) if on else (0.0, 0.0, 0.0)
+            found = self._powers[key] = powers(draws_w, self.battery, charging, resistance_factor)
+        return found
 
     def parcel_bytes(self, byte_j: float) -> float:
         """Bytes that may wait until a device is settled, at this energy a byte of both directions together."""

@@ -14,8 +14,8 @@ more to charge.
 
 from __future__ import annotations
 
-import copy
 import math
+import operator
 from collections.abc import Sequence
 from typing import Final
 
@@ -56,6 +56,7 @@ _COLUMNS: Final = (
     "sent_bytes",
     "received_bytes",
 )
+_IN_ROW: Final = operator.attrgetter(*_COLUMNS)
 #: Numbers in the row of a resting device.
 ROW_LENGTH: Final = len(_COLUMNS) + 1
 #: Makes whole degrees above absolute zero of those of the resistance, for the row.
@@ -105,7 +106,7 @@ class Device(Foresight):
     rates of its access link, `battery_loss` is the share of its battery's capacity that is gone at the start.
     """
 
-    __slots__ = ("_effects", "_job", "_queue", "_timer_kind", "_timer_s")
+    __slots__ = ("_effects", "_job", "_queue")
 
     def __init__(
         self,
@@ -128,9 +129,6 @@ class Device(Foresight):
         self._job: Job | None = None
         self._queue: list[tuple[int, Work, float]] | None = None
         self._effects: list[Effect] | None = None
-        #: The next timer, once worked out: its kind is None as long as it is not.
-        self._timer_s = math.inf
-        self._timer_kind: int | None = None
 
     def next_timer(self) -> float:
         """Time of the next call of `on_timer` that is due, s; inf if there is none."""
@@ -189,22 +187,28 @@ class Device(Foresight):
         if self.profile.battery is None:
             raise ValueError(f"a device of class {self.profile.name!r} has no battery to charge")
         self._advance(now)
-        self.charging = charging
-        self._wear()
-        self._timer_kind = None
+        self._plug(charging)
 
     def set_screen(self, now: float, on: bool) -> None:
         """Turn the screen, or what else its user has running, on or off."""
         self._advance(now)
         self._screen = on
-        self._timer_kind = None
+        self._forget()
 
     def follow_user(self, now: float, *, charging: bool, in_use: bool) -> None:
         """Be as its user has it from `now` on: on the charger or not (if it has a battery), its screen on or off."""
-        if self.profile.battery is not None and charging is not self.charging:
-            self.set_charging(now, charging)
-        if in_use is not self._screen:
-            self.set_screen(now, in_use)
+        plugs = self.profile.battery is not None and charging is not self.charging
+        if plugs or in_use is not self._screen:
+            self._advance(now)
+            self._screen = in_use
+            self._forget()
+            if plugs:
+                self._plug(charging)
+
+    def _plug(self, charging: bool) -> None:
+        self.charging = charging
+        self._wear()
+        self._forget()
 
     def slow_down(self, now: float, share: float) -> None:
         """Go on at a share of its speed, above 0, also with the running job; 1 ends that.
@@ -215,7 +219,7 @@ class Device(Foresight):
         if self._job is not None:
             self._run_to_now(self._job)
         self.slowdown = share
-        self._timer_kind = None
+        self._forget()
 
     def crash(self, now: float) -> list[Effect]:
         """Turn off at once, jobs lost; it stays off until `restart`."""
@@ -228,7 +232,7 @@ class Device(Foresight):
         """End a crash. Below 2 % of charge the device stays off, and comes on by itself once it is charged to that."""
         self._advance(now)
         self._held_off = False
-        self._timer_kind = None
+        self._forget()
         self._turn_on_if_it_can()
         return self._take()
 
@@ -240,12 +244,9 @@ class Device(Foresight):
         battery = self.profile.battery
         if battery is None:
             return math.inf
-        end = copy.copy(self)
-        end._rebase(now)
-        end._ohm_c = self.ambient_c - BAND_K
-        end._set_factor()
-        fade = end._fade
-        return now + battery.empty_s(end._stored_j / fade, self.profile.used_w, end._factor) * fade
+        end = self._as_of(now)
+        factor = self._factor_at(self.ambient_c - BAND_K)
+        return now + battery.empty_s(end._stored_j / end._fade, self.profile.used_w, factor) * end._fade
 
     @property
     def resting(self) -> bool:
@@ -254,11 +255,10 @@ class Device(Foresight):
 
     def to_row(self) -> list[float]:
         """The state of a resting device as `ROW_LENGTH` numbers, exact in float64."""
-        flags = self._level | self._severity << 8
-        for place, flag in enumerate((self.on, self.charging, self._held_off, self._hot, self._screen)):
-            flags |= flag << (16 + place)
+        flags = self._level | self._severity << 8 | self.on << 16 | self.charging << 17
+        flags |= self._held_off << 18 | self._hot << 19 | self._screen << 20
         flags |= ageing.steps(1.0 - self._fade) << 24 | (int(self._ohm_c) + _OHM_OFFSET) << 36
-        return [*(float(getattr(self, name)) for name in _COLUMNS), float(flags)]
+        return [*map(float, _IN_ROW(self)), float(flags)]
 
     def from_row(self, row: Sequence[float]) -> None:
         """Take the state of a resting device over, bit for bit; class, link, speed and ambient are this device's."""
@@ -267,14 +267,13 @@ class Device(Foresight):
         self.sent_bytes, self.received_bytes = int(self.sent_bytes), int(self.received_bytes)
         flags = int(row[-1])
         self._level, self._severity = flags & 0xFF, flags >> 8 & 0xFF
-        self.on, self.charging, self._held_off, self._hot, self._screen = (
-            bool(flags >> place & 1) for place in range(16, 21)
-        )
+        self.on, self.charging = bool(flags & 1 << 16), bool(flags & 1 << 17)
+        self._held_off, self._hot, self._screen = bool(flags & 1 << 18), bool(flags & 1 << 19), bool(flags & 1 << 20)
         self._fade = 1.0 - (flags >> 24 & 0xFFF) * ageing.STEP
         self._ohm_c = float((flags >> 36) - _OHM_OFFSET)
         self._set_factor()
         self._set_limit()
-        self._timer_kind = None
+        self._band_c = None
 
     def _advance(self, now: float) -> None:
         """Live through the timers due until `now`, each at its time, and rebase to `now`."""
@@ -305,17 +304,21 @@ class Device(Foresight):
         job = self._job
         if job is not None:
             first, kind = job.since_s + job.left_s / self._pace(), JOB
-        now = self._at_s
-        wait, event = self._battery_wait_s()
-        at = now + wait
-        if at < first or (at == first and event < kind):
-            first, kind = at, event
-        if self.profile.heat is not None:
-            wait, event = self._refresh_wait_s()
+        now, profile = self._at_s, self.profile
+        powers, battery, heat = self._powers(), profile.battery, profile.heat
+        end_s, voltage_s, cells_w, loss_w, case_w = self._outlook(powers)
+        if battery is not None:
+            wait, event = self._battery_wait_s(battery, powers, end_s)
             at = now + wait
             if at < first or (at == first and event < kind):
                 first, kind = at, event
-            wait, event = self._heat_wait_s(max(first - now, 0.0))
+        if heat is not None:
+            if battery is not None:
+                wait, event = self._refresh_wait_s(battery, voltage_s, cells_w, loss_w)
+                at = now + wait
+                if at < first or (at == first and event < kind):
+                    first, kind = at, event
+            wait, event = self._heat_wait_s(heat, powers.processor_w, case_w, max(first - now, 0.0))
             at = now + wait
             if at < first or (at == first and event < kind):
                 first, kind = at, event
@@ -324,6 +327,7 @@ class Device(Foresight):
     def _fire(self, kind: int | None) -> None:
         """Do what a timer of this kind says; what it waited for is set to have happened, whatever the rounding."""
         battery = self.profile.battery
+        charge = self._powers().charge
         if kind == JOB and self._job is not None:
             job = self._job
             rest_s = job.left_s / self._pace()
@@ -339,11 +343,11 @@ class Device(Foresight):
         elif kind == POWER_ON and battery is not None:
             self._lift(self._start_j(battery))
             self._turn_on()
-        elif kind == FULL and battery is not None:
-            self._lift(battery.full_j(self._limit_w(battery), self._factor))
+        elif kind == FULL and charge is not None:
+            self._lift(charge.full_j)
             self._emit(BatteryFull())
-        elif kind == VOLTAGE and battery is not None:
-            self._lift(battery.constant_voltage_j(self._limit_w(battery), self._factor))
+        elif kind == VOLTAGE and charge is not None:
+            self._lift(charge.voltage_j)
         elif kind == EMPTY:
             self._emit(BatteryEmpty())
             self._turn_off("battery_empty")
@@ -355,6 +359,7 @@ class Device(Foresight):
         profile, case_c = self.profile, self._case_c
         if abs(case_c - self._ohm_c) >= BAND_K:
             self._ohm_c = float(round(case_c))
+            self._band_c = None
             self._set_factor()
         level = _ladder(self._level, case_c, profile.governor_enter_c, profile.governor_leave_c)
         severity = _ladder(self._severity, case_c, profile.enter_c, profile.leave_c)
@@ -364,6 +369,7 @@ class Device(Foresight):
             self._run_to_now(self._job)
         before = self._severity, self._limit
         self._level, self._severity = level, severity
+        self._band_c = None
         self._set_limit()
         if (severity, self._limit) != before:
             self._emit(ThrottleChanged(severity, self._limit[0]))
@@ -388,12 +394,12 @@ class Device(Foresight):
     def _start(self, number: int, work: Work, seconds: float) -> None:
         self._job = Job(number, work, self._at_s, seconds)
         self._busy = True
-        self._timer_kind = None
+        self._forget()
 
     def _start_next(self) -> None:
         self._job = None
         self._busy = False
-        self._timer_kind = None
+        self._forget()
         if self._queue:
             self._start(*self._queue.pop(0))
 
@@ -404,6 +410,7 @@ class Device(Foresight):
             self._emit(JobLost(job.number, job.started_s, job.spent_s, job.joules, job.work, reason))
             self._job = None
             self._busy = False
+            self._forget()
 
     def _turn_off(self, reason: str) -> None:
         self._lose_running(reason)
@@ -413,11 +420,11 @@ class Device(Foresight):
         self.on = False
         if self.radio_until_s < math.inf:
             self.radio_until_s = -math.inf
-        self._timer_kind = None
+        self._forget()
 
     def _turn_on(self) -> None:
         self.on = True
-        self._timer_kind = None
+        self._forget()
         self._emit(PoweredOn())
 
     def _emit(self, effect: Effect) -> None:

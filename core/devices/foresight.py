@@ -6,7 +6,9 @@ import math
 from typing import Final
 
 from core.devices.battery import Battery
+from core.devices.heat import Heat
 from core.devices.passage import Passage
+from core.devices.powers import Powers
 
 #: Charge at which an empty device on a charger comes back, and below which a device does not start (estimate).
 POWER_ON_LEVEL: Final = 0.02
@@ -26,57 +28,32 @@ class Foresight(Passage):
 
     __slots__ = ()
 
-    def _battery_wait_s(self) -> tuple[float, int]:
-        battery, fade = self.profile.battery, self._fade
-        if battery is None:
-            return math.inf, NONE
+    def _battery_wait_s(self, battery: Battery, powers: Powers, end_s: float) -> tuple[float, int]:
+        """Time until the battery is full, is empty, or lets the device come on; `end_s` is its `Flow`'s."""
+        charge, fade = powers.charge, self._fade
+        if charge is None:
+            if not self.on or (self.charging and powers.load_w == battery.charge_w):
+                return math.inf, NONE
+            return end_s * fade, EMPTY
         held_j = self._stored_j / fade
-        load_w = sum(self._powers())
-        if not self.charging:
-            if not self.on:
-                return math.inf, NONE
-            return battery.empty_s(held_j, load_w, self._factor) * fade, EMPTY
-        if load_w >= battery.charge_w:
-            if load_w == battery.charge_w:
-                return math.inf, NONE
-            return battery.empty_s(held_j, load_w - battery.charge_w, self._factor) * fade, EMPTY
-        limit_w = battery.spare_w(load_w)
         if not self.on and not (self._held_off or self._hot):
-            return battery.charge_s(held_j, self._start_j(battery), limit_w, self._factor) * fade, POWER_ON
-        full_j = battery.full_j(limit_w, self._factor)
-        if held_j < full_j:
-            return battery.charge_s(held_j, full_j, limit_w, self._factor) * fade, FULL
-        return math.inf, NONE
+            return charge.seconds(held_j, self._start_j(battery)) * fade, POWER_ON
+        return (end_s * fade, FULL) if held_j < charge.full_j else (math.inf, NONE)
 
-    def _refresh_wait_s(self) -> tuple[float, int]:
-        """Time until the heat of the battery's resistance is to be worked out anew.
+    def _refresh_wait_s(self, battery: Battery, voltage_s: float, cells_w: float, loss_w: float) -> tuple[float, int]:
+        """Time until the heat of the battery's resistance is to be worked out anew, from its `Flow`.
 
         While charging at constant current it hardly changes; then comes constant voltage, where it falls.
         """
-        battery, fade = self.profile.battery, self._fade
-        if battery is None or self.profile.heat is None:
-            return math.inf, NONE
-        held_j = self._stored_j / fade
-        load_w = sum(self._powers())
-        if self.charging:
-            if load_w < battery.charge_w:
-                limit_w = battery.spare_w(load_w)
-                target_j = battery.constant_voltage_j(limit_w, self._factor)
-                wait_s = battery.charge_s(held_j, target_j, limit_w, self._factor) * fade
-                if wait_s > 0.0:
-                    return wait_s, VOLTAGE
-                through_w, loss_w = battery.charge_powers(held_j, limit_w, self._factor)
-                return self._share_s(battery, through_w, loss_w)
-            load_w -= battery.charge_w
-        through_w = battery.drain_w(held_j, load_w, self._factor)
-        return self._share_s(battery, through_w, through_w - load_w)
-
-    def _share_s(self, battery: Battery, through_w: float, loss_w: float) -> tuple[float, int]:
-        """Time in which `REFRESH_SHARE` goes through the battery at this power, if its heat counts."""
-        return (REFRESH_SHARE * battery.energy_j / through_w, REFRESH) if loss_w >= REFRESH_W else (math.inf, NONE)
+        if voltage_s > 0.0:
+            return voltage_s * self._fade, VOLTAGE
+        # The time in which that share goes through the battery at this power, if its heat counts.
+        return (REFRESH_SHARE * battery.energy_j / cells_w, REFRESH) if loss_w >= REFRESH_W else (math.inf, NONE)
 
     def _bounds_c(self) -> tuple[float, float]:
         """Case temperatures at which something changes: above and below the present one."""
+        if self._band_c is not None:
+            return self._band_c
         profile, severity, level = self.profile, self._severity, self._level
         upper, lower = math.inf, -math.inf
         if profile.battery is not None and profile.battery.resistance_b_k:
@@ -89,35 +66,19 @@ class Foresight(Passage):
             upper = min(upper, profile.governor_enter_c[level])
         if level:
             lower = max(lower, profile.governor_leave_c[level - 1])
+        self._band_c = lower, upper
         return lower, upper
 
-    def _heat_wait_s(self, horizon_s: float) -> tuple[float, int]:
+    def _heat_wait_s(self, heat: Heat, soc_w: float, case_w: float, horizon_s: float) -> tuple[float, int]:
         """Time until the case temperature leaves the present band; inf if not within `horizon_s`."""
-        heat, case_c = self.profile.heat, self._case_c
-        if heat is None:
-            return math.inf, NONE
+        case_c = self._case_c
         lower, upper = self._bounds_c()
         if case_c >= upper:
             return 0.0, HOTTER
         if case_c <= lower:
             return 0.0, COOLER
-        idle_w, screen_w, processor_w = self._powers()
-        case_w = self._case_w(idle_w + screen_w, processor_w)
-        state = self._soc_c, case_c, processor_w, case_w, self.ambient_c
-        falls, rises = heat.leaves(*state, lower, upper)
-        wait, kind = math.inf, NONE
-        if rises:
-            wait = heat.crossing_s(*state, upper, horizon_s)
-            kind = HOTTER if wait < math.inf else NONE
-        if falls:
-            cool = heat.crossing_s(*state, lower, min(horizon_s, wait))
-            if cool < wait:
-                wait, kind = cool, COOLER
-        return wait, kind
-
-    def _limit_w(self, battery: Battery) -> float:
-        """Power at the terminals that the load leaves a charger, W; below 0 where it leaves none."""
-        return battery.spare_w(sum(self._powers()))
+        wait, rises = heat.leaves_s(self._soc_c, case_c, soc_w, case_w, self.ambient_c, lower, upper, horizon_s)
+        return wait, NONE if wait == math.inf else HOTTER if rises else COOLER
 
     def _start_j(self, battery: Battery) -> float:
         """Energy with which it comes on, of a battery with its full capacity, J.

@@ -73,13 +73,14 @@ class Heat:
     ) -> tuple[float, float]:
         """Temperatures (soc, case) after `seconds` of constant powers."""
         soc_end, case_end = self.steady(soc_w, case_w, ambient_c)
-        if self._couple == 0.0:
-            case = case_end + (case_c - case_end) * math.exp(self._slow * seconds)
+        slow, fast, couple, drain = self._slow, self._fast, self._couple, self._drain
+        if couple == 0.0:
+            case = case_end + (case_c - case_end) * math.exp(slow * seconds)
             return case, case
         slow_part, fast_part = self._modes(soc_c - soc_end, case_c - case_end)
-        slow_part *= math.exp(self._slow * seconds)
-        fast_part *= math.exp(self._fast * seconds)
-        soc_off = (slow_part * (self._slow + self._drain) + fast_part * (self._fast + self._drain)) / self._couple
+        slow_part *= math.exp(slow * seconds)
+        fast_part *= math.exp(fast * seconds)
+        soc_off = (slow_part * (slow + drain) + fast_part * (fast + drain)) / couple
         return soc_end + soc_off, case_end + slow_part + fast_part
 
     def mean_case_c(
@@ -97,7 +98,7 @@ class Heat:
             stored_j += self.soc_capacity_j_per_k * (after[0] - before[0])
         return ambient_c + self.case_to_air_k_per_w * (soc_w + case_w - stored_j / seconds)
 
-    def leaves(
+    def leaves_s(
         self,
         soc_c: float,
         case_c: float,
@@ -106,17 +107,26 @@ class Heat:
         ambient_c: float,
         lower_c: float,
         upper_c: float,
-    ) -> tuple[bool, bool]:
-        """Whether the case may ever come down to `lower_c`, and up to `upper_c`; False: surely not.
+        horizon_s: float = NEVER,
+    ) -> tuple[float, bool]:
+        """Seconds until the case leaves a band in which it is, inf if not within `horizon_s`, and whether above.
 
-        The distances to the steady state stay between their extremes and 0 (the matrix is a cooperative one).
+        The distances to the steady state stay between their extremes and 0 (the matrix is a cooperative one), which
+        mostly tells at once that it does not.
         """
         soc_end, case_end = self.steady(soc_w, case_w, ambient_c)
-        case_off, soc_off = case_c - case_end, soc_c - soc_end
-        return (
-            case_end - lower_c + min(case_off, soc_off, 0.0) <= 0.0,
-            case_end - upper_c + max(case_off, soc_off, 0.0) >= 0.0,
-        )
+        soc_off, case_off = soc_c - soc_end, case_c - case_end
+        least, most = (case_off, soc_off) if case_off < soc_off else (soc_off, case_off)
+        state = soc_c, case_c, soc_w, case_w, ambient_c
+        wait, above = NEVER, False
+        if case_end - upper_c + (most if most > 0.0 else 0.0) >= 0.0:
+            wait = self.crossing_s(*state, upper_c, horizon_s)
+            above = wait < NEVER
+        if case_end - lower_c + (least if least < 0.0 else 0.0) <= 0.0:
+            below_s = self.crossing_s(*state, lower_c, min(horizon_s, wait))
+            if below_s < wait:
+                wait, above = below_s, False
+        return wait, above
 
     def crossing_s(
         self,

@@ -6,6 +6,7 @@ power for the core seconds that it gets, and nothing while it waits for a core.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.devices.cores import Claim, Cores, Owner
 from core.devices.device import Device, Job
 from core.devices.effects import Effect, JobDone
 from core.devices.foresight import NONE
+from core.devices.powers import Powers
 from core.devices.work import Work
 
 
@@ -96,12 +98,15 @@ class HostedDevice(Device):
     def _first_timer(self) -> tuple[float, int]:
         return math.inf, NONE
 
-    def _powers(self) -> tuple[float, float, float]:
-        idle_w, screen_w, processor_w = super()._powers()
-        return idle_w, screen_w, processor_w * self._share
+    def _powers(self) -> Powers:
+        powers = super()._powers()
+        if self._share == 1.0 or not powers.processor_w:
+            return powers
+        processor_w = powers.processor_w * self._share
+        return dataclasses.replace(powers, processor_w=processor_w, load_w=powers.other_w + processor_w)
 
     def _rebase(self, now: float) -> bool:
-        seconds = self._since(now)
+        seconds = now - self._at_s
         if self._busy and seconds > 0.0:
             core_s = self._cores.virtual_s(now)
             self._share = (core_s - self._core_s) / seconds

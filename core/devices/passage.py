@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Final
+from typing import Final, Self
 
 from core.devices import ageing
-from core.devices.battery import Battery
+from core.devices.battery import Charge
 from core.devices.body import Body
 from core.devices.effects import Reading
+from core.devices.powers import Powers
 
 #: While bytes move, the device is settled before the radio's tail has taken this share of the battery (without one: J).
 TAIL_SHARE: Final = 1e-4
@@ -28,10 +29,7 @@ class Passage(Body):
         """State at `now`; changes nothing."""
         profile = self.profile
         battery, heat = profile.battery, profile.heat
-        end = self
-        if now != self._at_s or self.sent_bytes or self.received_bytes:
-            end = copy.copy(self)
-            end._rebase(now)
+        end = self._as_of(now)
         return Reading(
             battery_level=None if battery is None else battery.level_at(end._stored_j / end._fade),
             soc_temperature_c=None if heat is None or heat.soc_capacity_j_per_k is None else end._soc_c,
@@ -50,8 +48,7 @@ class Passage(Body):
         sources. What the charger took beside is stored + charger_loss. The battery holds what it held at the start,
         + stored - battery - battery_loss.
         """
-        end = copy.copy(self)
-        end._rebase(now)
+        end = self._as_of(now)
         efficiency = 1.0 if self.profile.battery is None else self.profile.battery.charge_efficiency
         engine_j = {"processor": 0.0, "accelerator": 0.0, self.profile.engine: end._processor_j}
         return {
@@ -70,36 +67,39 @@ class Passage(Body):
 
     # The passing of time.
 
-    def _since(self, now: float) -> float:
-        seconds = now - self._at_s
-        if seconds < 0.0:
-            raise ValueError(f"now is {now!r}, before the device's last event at {self._at_s!r}")
-        return seconds
+    def _as_of(self, now: float) -> Self:
+        """Itself if it is rebased to `now`, or else a copy that is."""
+        if now == self._at_s and not (self.sent_bytes or self.received_bytes):
+            return self
+        end = copy.copy(self)
+        end._rebase(now)
+        return end
 
     def _rebase(self, now: float) -> bool:
         """Move the state to `now`, with the powers that held and the bytes counted since the last rebase.
 
         Whether a lump of the radio's has set a battery back that was charging.
         """
-        seconds = self._since(now)
+        seconds = now - self._at_s
+        if seconds < 0.0:
+            raise ValueError(f"now is {now!r}, before the device's last event at {self._at_s!r}")
         if seconds == 0.0 and not (self.sent_bytes or self.received_bytes):
             return False
-        idle_w, screen_w, processor_w = self._powers()
-        other_w = idle_w + screen_w
+        powers = self._powers()
         radio_j = self._radio_j(now)
         if self.profile.heat is not None:
-            self._warm(seconds, processor_w, other_w, radio_j)
+            self._warm(seconds, powers, radio_j)
         elif self.profile.battery is not None:
             self._age(seconds, self.ambient_c)
-        self._idle_j += idle_w * seconds
-        self._screen_j += screen_w * seconds
-        self._processor_j += processor_w * seconds
-        load_w = other_w + processor_w
+        self._idle_j += powers.idle_w * seconds
+        self._screen_j += powers.screen_w * seconds
+        self._processor_j += powers.processor_w * seconds
         self._at_s = now
+        self._held_outlook = None
         if self.charging:
-            return self._plugged(seconds, load_w, radio_j)
-        self._battery_j += load_w * seconds + radio_j
-        self._drain(seconds, load_w, radio_j)
+            return self._plugged(seconds, powers, radio_j)
+        self._battery_j += powers.load_w * seconds + radio_j
+        self._drain(seconds, powers, radio_j)
         return False
 
     def _radio_j(self, now: float) -> float:
@@ -131,12 +131,12 @@ class Passage(Body):
             return math.inf
         return (TAIL_J if battery is None else TAIL_SHARE * battery.energy_j) / tail_w
 
-    def _warm(self, seconds: float, processor_w: float, other_w: float, radio_j: float) -> None:
+    def _warm(self, seconds: float, powers: Powers, radio_j: float) -> None:
         heat = self.profile.heat
         if heat is None:
             return
         if seconds > 0.0:
-            case_w = self._case_w(other_w, processor_w)
+            processor_w, case_w = powers.processor_w, self._outlook(powers)[4]
             before = self._soc_c, self._case_c
             after = heat.after(*before, processor_w, case_w, self.ambient_c, seconds)
             self._soc_c, self._case_c = after
@@ -152,40 +152,39 @@ class Passage(Body):
             level = battery.level_at(self._stored_j / self._fade)
             self._stress += ageing.calendar_stress(seconds, celsius, level)
 
-    def _plugged(self, seconds: float, load_w: float, radio_j: float) -> bool:
+    def _plugged(self, seconds: float, powers: Powers, radio_j: float) -> bool:
         """On external power the load comes first; a charger that it leaves nothing has the battery give the rest.
 
         So it is with the radio's lump: what the charger had to spare meanwhile, or once the battery is full, is its
         part, and the rest is the battery's: whether there was one while it charged.
         """
-        battery = self.profile.battery
+        battery, charge, load_w = self.profile.battery, powers.charge, powers.load_w
         if battery is None:
             self._mains_j += load_w * seconds + radio_j
             return False
         over_w = load_w - battery.charge_w
-        if over_w >= 0.0:
+        if charge is None:
             self._mains_j += battery.charge_w * seconds
             self._battery_j += over_w * seconds + radio_j
-            self._drain(seconds, over_w, radio_j)
+            self._drain(seconds, powers, radio_j)
             return False
         self._mains_j += load_w * seconds
-        limit_w = battery.spare_w(load_w)
-        taken_j = self._charge(battery, limit_w, seconds)
+        taken_j = self._charge(charge, seconds)
         if not radio_j:
             return False
         spare_j = max(-over_w * seconds - taken_j / battery.charge_efficiency, 0.0)
-        if spare_j >= radio_j or self._stored_j / self._fade >= battery.full_j(limit_w, self._factor):
+        if spare_j >= radio_j or self._stored_j / self._fade >= charge.full_j:
             self._mains_j += radio_j
             return False
         self._mains_j += spare_j
         self._battery_j += radio_j - spare_j
-        self._drain(0.0, 0.0, radio_j - spare_j)
+        self._give(radio_j - spare_j, 0.0)
         return True
 
-    def _charge(self, battery: Battery, limit_w: float, seconds: float) -> float:
+    def _charge(self, charge: Charge, seconds: float) -> float:
         """Charge with the power that there is at the terminals; the energy that they have taken, J."""
         fade = self._fade
-        held_j, lost_j = battery.charged(self._stored_j / fade, limit_w, self._factor, seconds / fade)
+        held_j, lost_j = charge.after(self._stored_j / fade, seconds / fade)
         gained_j, lost_j = held_j * fade - self._stored_j, lost_j * fade
         if gained_j <= 0.0:
             return 0.0
@@ -194,15 +193,23 @@ class Passage(Body):
         self._loss_j += lost_j
         return gained_j + lost_j
 
-    def _drain(self, seconds: float, load_w: float, lump_j: float) -> None:
-        battery, fade = self.profile.battery, self._fade
-        if battery is None:
+    def _drain(self, seconds: float, powers: Powers, lump_j: float) -> None:
+        """The battery feeds what it has to of the load, and the radio's lump."""
+        discharge = powers.discharge
+        if discharge is None:
             return
         if seconds > 0.0:
-            left_j, lost_j = battery.discharged(self._stored_j / fade, load_w, self._factor, seconds / fade)
+            fade = self._fade
+            left_j, lost_j = discharge.after(self._stored_j / fade, seconds / fade)
             self._stored_j = left_j * fade
             self._loss_j += lost_j * fade
         if lump_j:
-            taken_j = battery.lump(self._stored_j / fade, lump_j, load_w, self._factor)
+            self._give(lump_j, discharge.power_w)
+
+    def _give(self, lump_j: float, load_w: float) -> None:
+        """The battery gives a lump of energy beside a load."""
+        battery = self.profile.battery
+        if battery is not None:
+            taken_j = battery.lump(self._stored_j / self._fade, lump_j, load_w, self._factor)
             self._stored_j -= taken_j
             self._loss_j += taken_j - lump_j

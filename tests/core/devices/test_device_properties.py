@@ -1,5 +1,6 @@
 """Properties of a device through any sequence of calls: energy is conserved, readings change nothing, time goes on."""
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -253,3 +254,51 @@ def test_no_battery_is_empty_before_it_could_be(
             device.settle(began_s + seconds)
         clock_s += (device.settled_s - began_s) * (1.0 if in_use else share)
     assert device.on or clock_s >= earliest_s * (1.0 - 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(name=names, link=links, start=starts, script=steps)
+def test_what_is_held_is_what_follows_from_the_state(
+    name: str, link: str, start: dict[str, float], script: list[Step]
+) -> None:
+    """Powers, the battery's outlook, the band of temperatures and the timer are never those of an earlier state."""
+    device = Device(profile(name), link_kind=link_kind(name, link), **start)  # type: ignore[arg-type]
+
+    def look(now: float) -> None:
+        fresh = copy.copy(device)
+        fresh._forget()
+        fresh._band_c = None
+        assert device.next_timer() == fresh.next_timer()
+        assert device._powers() is fresh._powers()
+        assert device._outlook(device._powers()) == fresh._outlook(fresh._powers())
+        assert device._bounds_c() == fresh._bounds_c()
+
+    drive(device, script, look=look)
+
+
+@pytest.mark.parametrize("charging", [False, True])
+@pytest.mark.parametrize("in_use", [False, True])
+def test_a_user_changes_both_at_once(charging: bool, in_use: bool) -> None:
+    """Plugging and taking up are one event: as done one after the other, with one timer worked out."""
+    start = {"link_kind": "wifi", "battery_level": 0.4, "charging": not charging, "in_use": not in_use}
+    at_once, in_turn = (Device(profile("phone_mid"), **start) for _ in range(2))  # type: ignore[arg-type]
+    at_once.follow_user(600.0, charging=charging, in_use=in_use)
+    in_turn.set_charging(600.0, charging)
+    in_turn.set_screen(600.0, in_use)
+    assert at_once.to_row() == in_turn.to_row()
+    assert at_once.next_timer() == in_turn.next_timer()
+    assert at_once.reading(900.0) == in_turn.reading(900.0)
+
+
+def test_a_phone_that_is_unplugged_and_put_down_at_once_never_feeds_its_screen() -> None:
+    """With so little charge, in the cold, its battery feeds the idle phone, but not for a moment the one in use."""
+    phone = Device(
+        profile("phone_mid"), link_kind="wifi", battery_level=0.01, charging=True, in_use=True, ambient_c=-15.0
+    )
+    in_turn = copy.copy(phone)
+    phone.follow_user(0.0, charging=False, in_use=False)
+    assert phone.on
+    assert 0.0 < phone.next_timer() < math.inf
+    in_turn.set_charging(0.0, False)
+    in_turn.set_screen(0.0, False)
+    assert not in_turn.on
