@@ -20,5 +20,8 @@ def __getattr__(name: str) -> Any:
     if name == "run":
         import importlib
 
-        return importlib.import_module("aivsim.runs").run
+        from aivsim.loading import loading
+
+        with loading():
+            return importlib.import_module("aivsim.runs").run
     raise AttributeError(f"module 'aivsim' has no attribute {name!r}")

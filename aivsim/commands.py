@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from aivsim.errors import CannotBegin, Failed, InputWrong, RunFailed
+from aivsim.loading import loading
 
 
 def run_command(
@@ -24,12 +25,13 @@ def run_command(
     report: bool,
 ) -> None:
     """Run a scenario and print what came out. Raises `InputWrong` and `Failed`."""
-    from aivsim.resuming import resume
-    from aivsim.runs import run
-    from aivsim.scenarios import explained
-    from analysis.summary import summary
-    from core.records import RecordsError
-    from core.scenario import ScenarioError
+    with loading():
+        from aivsim.resuming import resume
+        from aivsim.runs import run
+        from aivsim.scenarios import explained
+        from analysis.summary import summary
+        from core.records import RecordsError
+        from core.scenario import ScenarioError
 
     if (scenario is None) == (resumed is None):
         raise InputWrong("either a SCENARIO to run or --resume DIR, the folder of a run that was stopped, is expected")

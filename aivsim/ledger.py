@@ -208,13 +208,11 @@ def _utc_now() -> str:
 
 
 def _host() -> dict[str, str | int | float]:
-    import psutil
-
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aivsim.errors import CannotBegin
 from aivsim.ledger import Ledger, World, ending, open_ledger, refuse_taken
+from aivsim.loading import loading, no_collections
 from aivsim.places import scenario_directories
 from aivsim.progress import Display, display
 from core.records import (
@@ -96,18 +97,6 @@ def cache_directory() -> Path:
     return Path(base) / "aivsim" / "xla"
 
 
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Loading modules and building a world make much and no garbage: looking for some takes a tenth of the start."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _free_directory(name: str) -> Path:
     """`runs/NAME-1`, or the next number that is free."""
     root = Path("runs")
@@ -119,9 +108,9 @@ def _free_directory(name: str) -> Path:
 
 def _build(scenario: Scenario, world: World) -> Study:
     try:
-        with _no_collections():
+        with loading():
             from core.scenario.build import study
-
+        with no_collections():
             return study(scenario, world=world)
     except (ValueError, OSError) as error:
         raise CannotBegin(str(error)) from error
@@ -162,7 +151,7 @@ def simulate(
 
     `held` takes the folder's lock. Raises as `run` does.
     """
-    with _no_collections():
+    with loading():
         from core.compute import Checkpoint, CheckpointError, enable_compilation_cache
         from core.compute.checkpoint import FOLDER
         from sim.world import World as SimulatedWorld
