@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Final
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.compute import Accumulation, Function
+from core.compute import Accumulation, Function, HostFunction
 from core.compute.cost import one_step
-from core.compute.function import Arrays
+from core.compute.function import Arrays, PayloadKind, arrays_kind
+from core.devices import Work
+from core.wire import ArrayDict, Spec
 
 #: log2 of the largest element that an update may have, in size.
 RANGE_BITS: Final = 10
@@ -67,14 +69,18 @@ def exponent_for(weight_bound: int) -> int:
     return SUM_BITS - RANGE_BITS - (weight_bound - 1).bit_length()
 
 
-def _empty(template: Arrays) -> dict[str, dict[str, jax.Array]]:
-    sums = {_PREFIX + name: jnp.zeros(array.shape, jnp.int64) for name, array in template.items()}
-    zero = jnp.zeros((), jnp.int32)
-    return {"sum": {**sums, "weight": jnp.zeros((), jnp.int64), "accepted": zero, "rejected": zero}}
+def _sum_spec(template: PayloadKind) -> dict[str, dict[str, Spec]]:
+    sums = {_PREFIX + name: Spec("<i8", s.shape) for name, s in template.spec.items()}
+    return {"sum": {**sums, "weight": Spec("<i8", ()), "accepted": Spec("<i4", ()), "rejected": Spec("<i4", ())}}
 
 
-#: Nothing has no unit: one empty sum for all bounds.
-_INIT: Final = Function("exact_mean.init", _empty, (), one_step(_empty))
+def _empty(template: ArrayDict) -> dict[str, dict[str, Any]]:
+    (group,) = _sum_spec(arrays_kind(template)).values()
+    return {"sum": {name: np.zeros(s.shape, s.dtype) for name, s in group.items()}}
+
+
+#: Nothing has no unit: one empty sum for all bounds. Zeros are not worth a program, which would take longer to load.
+_INIT: Final = HostFunction("exact_mean.init", _empty, (), lambda template: Work(0.0, 0.0, 1), _sum_spec)
 
 
 def exact_mean(weight_bound: int) -> Aggregation:
@@ -94,16 +100,16 @@ def _mean_at(exponent: int) -> Aggregation:
         added = {}
         for array in update.values():
             # A comparison with NaN is false, so that this refuses what is not finite too.
-            within = jnp.abs(array.astype(jnp.float32)) <= jnp.float32(1 << RANGE_BITS)
+            within = jnp.abs(array.astype(jnp.float32)) <= np.float32(1 << RANGE_BITS)
             taken &= jnp.sum((~within).astype(jnp.int32)) == 0
         for name, array in update.items():
             shifted = (n * array.astype(jnp.float32)).astype(jnp.float64) * scale + _ROUNDER
             rounded = lax.bitcast_convert_type(shifted, jnp.int64) - _ROUNDER_BITS
-            added[_PREFIX + name] = total[_PREFIX + name] + jnp.where(taken, rounded, jnp.int64(0))
+            added[_PREFIX + name] = total[_PREFIX + name] + jnp.where(taken, rounded, np.int64(0))
         return {
             "sum": {
                 **added,
-                "weight": total["weight"] + jnp.where(taken, weight, jnp.int32(0)).astype(jnp.int64),
+                "weight": total["weight"] + jnp.where(taken, weight, np.int32(0)).astype(jnp.int64),
                 "accepted": total["accepted"] + taken.astype(jnp.int32),
                 "rejected": total["rejected"] + (~taken).astype(jnp.int32),
             }
@@ -111,8 +117,8 @@ def _mean_at(exponent: int) -> Aggregation:
 
     def finish(total: Arrays) -> dict[str, dict[str, jax.Array]]:
         weight = total["weight"]
-        divisor = jnp.maximum(weight, 1).astype(jnp.float64) * jnp.float64(scale)
-        divisor = jnp.where(weight <= largest_total, divisor, jnp.float64(jnp.nan))
+        divisor = jnp.maximum(weight, 1).astype(jnp.float64) * np.float64(scale)
+        divisor = jnp.where(weight <= largest_total, divisor, np.float64(np.nan))
         mean = {
             name.removeprefix(_PREFIX): (array.astype(jnp.float64) / divisor).astype(jnp.float32)
             for name, array in total.items()

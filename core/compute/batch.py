@@ -21,7 +21,7 @@ import numpy.typing as npt
 from core.compute.counts import Counts
 from core.compute.executor import NumericsFailed, Promise, arrays_of
 from core.compute.function import Function, HostFunction, Kind, PayloadKind, ShardKind, ValueKind, outputs_of
-from core.compute.layout import MAX_CAPACITY, Compiled, Fold, Plan, compiled, shape_of
+from core.compute.layout import Compiled, Fold, Plan, compiled, shape_of
 from core.wire import ArrayDict
 
 #: The arguments of one call, every payload computed.
@@ -50,7 +50,7 @@ def plan_batch(
         for position, kind in enumerate(kinds)
     )
     lone = len(calls) == 1 and not any(isinstance(kind, ShardKind) for kind in kinds)
-    return Plan(function, kinds, stacked, fold, layout, 1 if lone else MAX_CAPACITY)
+    return Plan(function, kinds, stacked, fold, layout, lone=lone and fold is None)
 
 
 def deal(calls: Sequence[Call], kinds: tuple[Kind, ...], parts: int, width: int) -> list[list[int]]:

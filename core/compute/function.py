@@ -142,7 +142,8 @@ def _array_kind(value: npt.NDArray[Any] | np.generic) -> ValueKind:
     return _value_kind(narrow.str, value.shape)
 
 
-def _arrays_kind(value: ArrayDict) -> PayloadKind:
+def arrays_kind(value: ArrayDict) -> PayloadKind:
+    """The interned kind of computed arrays."""
     return _payload_kind(tuple(value.spec.items()))
 
 
@@ -157,7 +158,7 @@ def _float_kind(value: float) -> ValueKind:
 
 #: How to tell the kind of an argument, by its type; `Deferred` adds itself.
 KIND_OF: Final[dict[type, Callable[[Any], Kind]]] = {
-    ArrayDict: _arrays_kind,
+    ArrayDict: arrays_kind,
     Shard: shard_kind,
     int: _int_kind,
     float: _float_kind,

@@ -48,7 +48,7 @@ class Plan:
     `stacked[i]` says whether the payload at argument i differs from job to job. A program takes `shared`
     {position: arrays} (payloads common to all jobs, resident rows), `each` {position: arrays with a leading axis of
     `capacity`} (everything else), `count` int32[], and for a fold `weights` int32[capacity] and the `total` so far.
-    `most` bounds the capacity.
+    `most` bounds the capacity; `lone` says that there is never more than one call.
     """
 
     function: Function
@@ -57,6 +57,7 @@ class Plan:
     fold: Fold | None
     layout: str
     most: int = MAX_CAPACITY
+    lone: bool = False
 
     def kept(self) -> dict[str, PayloadKind]:
         """The output groups that are stored."""
@@ -74,6 +75,11 @@ def _job_bytes(plan: Plan) -> int:
     return size
 
 
+def _inlined(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives, by the trace from which JAX has told the shapes of its results: it is not made again."""
+    return jax.jit(fn, inline=True)(*arguments)
+
+
 def _single(plan: Plan) -> Callable[[dict[int, Any], dict[int, Any]], dict[str, dict[str, jax.Array]]]:
     """One job of a plan, of the shared arguments and its own."""
     kinds, stacked, fn = plan.kinds, plan.stacked, plan.function.fn
@@ -88,14 +94,17 @@ def _single(plan: Plan) -> Callable[[dict[int, Any], dict[int, Any]], dict[str, 
             else:
                 arguments.append(each[position])
         # The barrier keeps a job's arithmetic apart from what a layout does with its results.
-        result = lax.optimization_barrier(fn(*arguments))  # type: ignore[no-untyped-call]
+        result = lax.optimization_barrier(_inlined(fn, *arguments))  # type: ignore[no-untyped-call]
         return {group: dict(arrays) for group, arrays in result.items()}
 
     return run
 
 
 def _row(tree: Any, i: jax.Array) -> Any:
-    return jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, i, 0, keepdims=False), tree)
+    def row(array: jax.Array) -> Any:
+        return lax.dynamic_index_in_dim(array, i, 0, keepdims=False, allow_negative_indices=False)
+
+    return jax.tree.map(row, tree)
 
 
 def _empty(plan: Plan, capacity: int) -> dict[str, dict[str, jax.Array]]:
@@ -105,20 +114,33 @@ def _empty(plan: Plan, capacity: int) -> dict[str, dict[str, jax.Array]]:
     }
 
 
+def _lone(plan: Plan) -> Program:
+    """One job without a loop around it, which would be compiled too, with all that the job computes for nothing."""
+    single = _single(plan)
+
+    def program(count: jax.Array, shared: Any, each: Any, weights: Any, total: Any) -> tuple[Any, Any]:
+        result = single(shared, jax.tree.map(lambda array: array[0], each))
+        return total, jax.tree.map(lambda array: array[None], result)
+
+    return program
+
+
 def _scan(plan: Plan, capacity: int) -> Program:
     single = _single(plan)
     fold = plan.fold
 
     def program(count: jax.Array, shared: Any, each: Any, weights: Any, total: Any) -> tuple[Any, Any]:
         def body(i: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
+            def store(stored: jax.Array, row: jax.Array) -> Any:
+                return lax.dynamic_update_index_in_dim(stored, row, i, 0, allow_negative_indices=False)
+
             total, stored = state
             result = single(shared, _row(each, i))
             if fold is not None:
-                total = fold.accumulation.fn(total, result.pop(fold.group), weights[i])["sum"]
-            stored = jax.tree.map(lambda s, r: lax.dynamic_update_index_in_dim(s, r, i, 0), stored, result)
-            return total, stored
+                total = _inlined(fold.accumulation.fn, total, result.pop(fold.group), _row(weights, i))["sum"]
+            return total, jax.tree.map(store, stored, result)
 
-        state: tuple[Any, Any] = lax.fori_loop(jnp.int32(0), count, body, (total, _empty(plan, capacity)))
+        state: tuple[Any, Any] = lax.fori_loop(np.int32(0), count, body, (total, _empty(plan, capacity)))
         return state
 
     return program
@@ -132,20 +154,20 @@ def _groups(plan: Plan, capacity: int, width: int) -> Program:
     def program(count: jax.Array, shared: Any, each: Any, weights: Any, total: Any) -> tuple[Any, Any]:
         def body(g: jax.Array, state: tuple[Any, Any]) -> tuple[Any, Any]:
             total, stored = state
-            begin = g * jnp.int32(width)
+            begin = g * np.int32(width)
             results = side_by_side(shared, jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, begin, width), each))
             if fold is not None:
                 items = results.pop(fold.group)
 
                 def add(i: jax.Array, total: Any) -> Any:
-                    return fold.accumulation.fn(total, _row(items, i), weights[begin + i])["sum"]
+                    return _inlined(fold.accumulation.fn, total, _row(items, i), _row(weights, begin + i))["sum"]
 
-                total = lax.fori_loop(jnp.int32(0), jnp.minimum(count - begin, width), add, total)
+                total = lax.fori_loop(np.int32(0), jnp.minimum(count - begin, width), add, total)
             stored = jax.tree.map(lambda s, r: lax.dynamic_update_slice_in_dim(s, r, begin, 0), stored, results)
             return total, stored
 
-        groups = (count + jnp.int32(width - 1)) // jnp.int32(width)
-        state: tuple[Any, Any] = lax.fori_loop(jnp.int32(0), groups, body, (total, _empty(plan, capacity)))
+        groups = (count + np.int32(width - 1)) // np.int32(width)
+        state: tuple[Any, Any] = lax.fori_loop(np.int32(0), groups, body, (total, _empty(plan, capacity)))
         return state
 
     return program
@@ -191,6 +213,8 @@ def shape_of(layout: str) -> Shape:
 @functools.lru_cache(maxsize=1024)
 def compiled(plan: Plan) -> Compiled:
     """The program of a plan, made once per process."""
+    if plan.lone:
+        return Compiled(jax.jit(_lone(plan)), 1)
     shape = shape_of(plan.layout)
     groups = 1
     if shape.loops:

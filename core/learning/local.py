@@ -7,6 +7,7 @@ masked, so that its loss is the mean over the examples it has. Trip counts are d
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ from core.compute import ShardView
 from core.compute.cost import Cost, count
 from core.compute.function import Arrays, ShardKind, abstract
 from core.models import Model
+from core.models.task import Measure
 
 Optimizer: TypeAlias = Callable[[jax.Array], optax.GradientTransformation]
 Job: TypeAlias = Callable[..., dict[str, dict[str, jax.Array]]]
@@ -31,9 +33,9 @@ Correction: TypeAlias = Callable[[Arrays, Arrays, Any], Arrays]
 
 def _mixed(z: jax.Array) -> jax.Array:
     """The output function of SplitMix64, of uint64 of any shape."""
-    z = (z ^ (z >> jnp.uint64(30))) * jnp.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> jnp.uint64(27))) * jnp.uint64(0x94D049BB133111EB)
-    mixed: jax.Array = z ^ (z >> jnp.uint64(31))
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: jax.Array = z ^ (z >> np.uint64(31))
     return mixed
 
 
@@ -44,33 +46,40 @@ def shuffled(index: jax.Array, count: jax.Array, words: jax.Array, epoch: jax.Ar
     back to the old order. Threefry took four times as long as the sorting when measured.
     """
     position = jnp.arange(index.shape[0], dtype=jnp.uint64)
-    golden = jnp.uint64(0x9E3779B97F4A7C15)
-    seed = words[0].astype(jnp.uint64) << jnp.uint64(32) | words[1].astype(jnp.uint64)
-    stream = _mixed(seed + golden * (epoch.astype(jnp.uint64) + jnp.uint64(1)))
-    bits = _mixed(stream + golden * (position + jnp.uint64(1))) >> jnp.uint64(32)
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    seed = words[0].astype(jnp.uint64) << np.uint64(32) | words[1].astype(jnp.uint64)
+    stream = _mixed(seed + golden * (epoch.astype(jnp.uint64) + np.uint64(1)))
+    bits = _mixed(stream + golden * (position + np.uint64(1))) >> np.uint64(32)
     behind = position >= count.astype(jnp.uint64)
-    ranks = jnp.sort(jnp.where(behind, jnp.uint64(0xFFFFFFFF), bits) << jnp.uint64(32) | position)
-    order: jax.Array = (ranks & jnp.uint64(0xFFFFFFFF)).astype(jnp.int32)
-    return index[order]
+    ranks = jnp.sort(jnp.where(behind, np.uint64(0xFFFFFFFF), bits) << np.uint64(32) | position)
+    order: jax.Array = (ranks & np.uint64(0xFFFFFFFF)).astype(jnp.int32)
+    return _rows(index, order)
 
 
 def batches_of(count: jax.Array, batch_size: int) -> jax.Array:
     """Batches that `count` examples make, int32[]."""
-    batches: jax.Array = (count + jnp.int32(batch_size - 1)) // jnp.int32(batch_size)
-    return batches
+    # No number is negative here, so that a plain division does what `//` takes ten operations for.
+    return lax.div(count + np.int32(batch_size - 1), np.int32(batch_size))
+
+
+def _rows(array: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Rows whose numbers are known to be those of rows: the bounds of an index cost more to compile than its use."""
+    rows: jax.Array = array.at[numbers].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return rows
 
 
 def _padded(index: jax.Array, batch_size: int) -> jax.Array:
     """Row numbers with room for a whole last batch."""
-    return jnp.pad(index, (0, -index.shape[0] % batch_size))
+    extra = -index.shape[0] % batch_size
+    return jnp.pad(index, (0, extra)) if extra else index
 
 
 def _batch(shard: ShardView, order: jax.Array, i: jax.Array, batch_size: int) -> Batch:
     """The i-th batch in this order of rows."""
-    start = i * jnp.int32(batch_size)
-    rows = lax.dynamic_slice(order, (start,), (batch_size,))
+    start = i * np.int32(batch_size)
+    rows = lax.dynamic_slice(order, (start,), (batch_size,), allow_negative_indices=False)
     mask = (start + jnp.arange(batch_size, dtype=jnp.int32) < shard.count).astype(jnp.float32)
-    return shard.arrays["x"][rows], shard.arrays["y"][rows], mask
+    return _rows(shard.arrays["x"], rows), _rows(shard.arrays["y"], rows), mask
 
 
 def walk(
@@ -91,32 +100,42 @@ def walk(
     # One loop over the steps of all epochs: a loop inside a loop would copy the parameters once more.
     def one(i: jax.Array, state: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, jax.Array, jax.Array]:
         now, total, order = state
-        epoch, number = i // steps, i % steps
+        epoch, number = lax.div(i, steps), lax.rem(i, steps)
         order, total = lax.cond(
             number == 0,
-            lambda: (_padded(shuffled(shard.index, shard.count, key, epoch), batch_size), jnp.float32(0)),
+            lambda: (_padded(shuffled(shard.index, shard.count, key, epoch), batch_size), np.float32(0)),
             lambda: (order, total),
         )
         now, loss = step(now, _batch(shard, order, number, batch_size))
         return now, total + loss, order
 
-    initial = (carry, jnp.float32(jnp.nan), _padded(shard.index, batch_size))
-    carry, total, _ = lax.fori_loop(jnp.int32(0), epochs * steps, one, initial)
+    initial = (carry, np.float32(np.nan), _padded(shard.index, batch_size))
+    carry, total, _ = lax.fori_loop(np.int32(0), epochs * steps, one, initial)
     return carry, total / shard.count.astype(jnp.float32)
 
 
-def batch_gradient(
-    model: Model, apply: Callable[[Arrays, jax.Array], jax.Array]
-) -> Callable[[Arrays, jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]:
-    """The summed loss of a masked batch and the gradient of its mean."""
+Gradient: TypeAlias = Callable[[Arrays, jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]]
 
+
+def batch_gradient(model: Model, apply: Callable[[Arrays, jax.Array], jax.Array]) -> Gradient:
+    """The summed loss of a masked batch and the gradient of its mean."""
+    return _batch_gradient(model.loss, apply)
+
+
+@functools.lru_cache(maxsize=64)
+def _batch_gradient(measure: Measure, apply: Callable[[Arrays, jax.Array], jax.Array]) -> Gradient:
     def loss(params: Arrays, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        total = jnp.sum(model.loss(apply(params, x), y) * mask)
+        total = jnp.sum(measure(apply(params, x), y) * mask)
         return total / jnp.sum(mask), total
 
-    def gradient(params: Arrays, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:
+    def traced(params: Arrays, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:
         (_, total), grads = jax.value_and_grad(loss, has_aux=True)(params, x, y, mask)
         return total, grads
+
+    def gradient(params: Arrays, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:
+        # What a step costs and what a client does take the same trace, which is the dearest part of both.
+        found: tuple[jax.Array, Any] = jax.jit(traced, inline=True)(params, x, y, mask)
+        return found
 
     return gradient
 
@@ -141,7 +160,7 @@ def whole_gradient(
 
         zero = {name: jnp.zeros_like(array) for name, array in params.items()}
         steps = batches_of(shard.count, batch_size)
-        total, summed = lax.fori_loop(jnp.int32(0), steps, step, (zero, jnp.float32(0)))
+        total, summed = lax.fori_loop(np.int32(0), steps, step, (zero, np.float32(0)))
         n = shard.count.astype(jnp.float32)
         return {name: array / jnp.maximum(n, 1) for name, array in total.items()}, summed / n
 
@@ -158,7 +177,7 @@ def whole_loss(model: Model, batch_size: int) -> Callable[[Arrays, ShardView], j
             x, y, mask = _batch(shard, order, i, batch_size)
             return total + jnp.sum(model.loss(model.apply(params, x), y) * mask)
 
-        total: jax.Array = lax.fori_loop(jnp.int32(0), batches_of(shard.count, batch_size), step, jnp.float32(0))
+        total: jax.Array = lax.fori_loop(np.int32(0), batches_of(shard.count, batch_size), step, np.float32(0))
         return total / shard.count.astype(jnp.float32)
 
     return whole
@@ -210,7 +229,8 @@ class Steps:
             return optax.apply_updates(params, change), memory, loss
 
         params, *batch = batch_specs(self.model, self.batch_size, kind)
-        memory = jax.eval_shape(self.optimizer(jnp.float32(0)).init, params)
+        # In the trace: outside of one each operation of the optimizer on the rate would be a program of its own.
+        memory = jax.eval_shape(lambda params: self.optimizer(jnp.float32(0)).init(params), params)
         return count(step, params, memory, (params,) * self.given, *batch)
 
 
@@ -235,7 +255,7 @@ def evaluation(model: Model, batch_size: int) -> Job:
             return score + jnp.sum(model.task.score(outputs, y) * mask), total + jnp.sum(model.loss(outputs, y) * mask)
 
         steps = batches_of(shard.count, batch_size)
-        score, total = lax.fori_loop(jnp.int32(0), steps, step, (jnp.float32(0), jnp.float32(0)))
+        score, total = lax.fori_loop(np.int32(0), steps, step, (np.float32(0), np.float32(0)))
         n = shard.count.astype(jnp.float32)
         return {"metrics": {model.task.score_name: score / n, "loss": total / n}}
 

@@ -97,9 +97,8 @@ def _emulated_links(s: Scenario) -> Iterator[Finding]:
 
 def _places(s: Scenario) -> Iterator[Finding]:
     """Own places do not hide regions of the catalogue."""
-    taken = {*catalogue.regions(), *catalogue.backbone()}
     for name in s.network.places:
-        if name in taken:
+        if name in catalogue.regions() or name in catalogue.backbone():
             yield Finding(("network", "places", name), "another name", f"the catalogue has {name} already")
 
 

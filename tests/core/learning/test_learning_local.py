@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.compute import Eager, Evaluator, Rows, Shard, ShardView
+from core.compute.function import shard_kind
 from core.learning import fedavg
-from core.learning.local import shuffled, walk
+from core.learning.algorithm import sgd
+from core.learning.local import Steps, shuffled, walk
 from core.models import Model, model
 from core.wire import ArrayDict
 
@@ -205,3 +208,30 @@ def test_metrics_are_named_like_the_fields_of_the_rows_they_fill() -> None:
 def test_wrong_options_are_named(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         fedavg(SOFTMAX, **options)
+
+
+def test_a_step_is_traced_once_for_its_cost_its_results_and_its_program() -> None:
+    """Tracing a model, with its gradient, is the dearest part of the start of a small study."""
+    traced = []
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        traced.append(x.shape)
+        return SOFTMAX.apply(params, x)
+
+    counted = dataclasses.replace(SOFTMAX, apply=apply, reference=apply)
+    evaluator = Evaluator()
+    args = (START, Shard(ROWS, np.arange(23)), 2, 0.5, (1, 2))
+    job = fedavg(counted, 5).local_update
+    evaluator.work(job, args)
+    outcome = evaluator.submit(job, args)
+    evaluator.value(outcome["update"])
+    assert traced == [(5, 3)]
+
+
+def test_the_cost_of_a_step_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """An operation on a number of JAX outside of a trace is a program of its own, and takes as long to begin with."""
+    kind = shard_kind(Shard(ROWS, np.arange(23)))
+    jax.clear_caches()
+    with jax.log_compiles(True), caplog.at_level("WARNING"):
+        Steps(SOFTMAX, 7, sgd("sgd", 0.9)).cost(kind)
+    assert not [record for record in caplog.records if "ompil" in record.getMessage()]
