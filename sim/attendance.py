@@ -208,10 +208,16 @@ class _Group:
     def sizes_of(self, devices: npt.NDArray[np.int64], answers: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
         """Bytes of frames."""
         found = self.sizes[answers, devices]
-        for place in np.flatnonzero(found == 0).tolist():
-            device, answer = int(devices[place]), int(answers[place])
-            size = _size(self.dormant.population.name, device, self.reflex, answer)
-            self.sizes[answer, device] = found[place] = size
+        new = np.flatnonzero(found == 0)
+        if new.size:
+            who, what, values = devices[new], answers[new], self.reflex.values
+            # A frame is as long as another with a name and a number as long: one of each kind is made.
+            number = np.zeros(len(new), np.int64) if values is None else values[who]
+            alike = np.stack([what, np.searchsorted(_POWERS, who, "right"), who if values is None else number])
+            _, firsts, kind = np.unique(alike, axis=1, return_index=True, return_inverse=True)
+            name, reflex = self.dormant.population.name, self.reflex
+            sizes = [_size(name, int(who[first]), reflex, int(what[first])) for first in firsts.tolist()]
+            self.sizes[what, who] = found[new] = np.array(sizes, np.int32)[kind.reshape(-1)]
         return found
 
 
@@ -425,6 +431,10 @@ class Attendance:
 
 #: So many that arrive before anything else are delivered at once: with fewer that takes longer.
 _MANY: Final = 24
+
+
+#: Numbers with one digit more than those before.
+_POWERS: Final = 10 ** np.arange(1, 19)
 
 
 class _Audience(NamedTuple):

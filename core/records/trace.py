@@ -142,11 +142,12 @@ class TraceDigest:
         sizes: npt.NDArray[np.int32],
     ) -> Block:
         """Columns of news that one receiver was told."""
-        # A kind gets its number where it first appears.
-        kinds = np.zeros(len(news.kinds), np.int32)
-        places, firsts = np.unique(news.kind, return_index=True)
-        for place in places[np.argsort(firsts)].tolist():
-            kinds[place] = self.type[news.kinds[place]]
+        if any(kind not in self.type for kind in news.kinds):
+            # A kind gets its number where it first appears.
+            places, firsts = np.unique(news.kind, return_index=True)
+            for place in places[np.argsort(firsts)].tolist():
+                self.type[news.kinds[place]]
+        kinds = np.array([self.type.get(kind, 0) for kind in news.kinds], np.int32)
         return Block(
             sent_s,
             delivered_s,

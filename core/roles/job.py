@@ -178,6 +178,8 @@ class Job(Actor):
 
     def _weight_of(self, examples: npt.NDArray[np.int64]) -> int:
         """What clients with these numbers of examples weigh together."""
+        if not examples.size:
+            return 0
         numbers, counts = np.unique(examples, return_counts=True)
         weight = self.algorithm.weight
         return sum(weight(number) * count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True))

@@ -41,7 +41,8 @@ class Roster:
         #: Of all others, those who are there and those who are away.
         self._buckets: list[dict[str, int]] = [{} for _ in range(_BUCKETS)]
         self._away: dict[str, int] = {}
-        self._count = 0
+        #: How many are there, if that is known.
+        self._count: int | None = 0
         #: How many stand in the buckets up to each, where that is known.
         self._ends: list[int] | None = None
 
@@ -56,6 +57,8 @@ class Roster:
         return ranks
 
     def __len__(self) -> int:
+        if self._count is None:
+            self._count = int(np.count_nonzero(self._there)) + sum(map(len, self._buckets))
         return self._count
 
     def __contains__(self, name: str) -> bool:
@@ -86,8 +89,7 @@ class Roster:
             there, before = bool(self._there[number]), int(self._examples[number])
             self._examples[number], self._there[number] = examples, True
         if not there:
-            self._count += 1
-            self._ends = None
+            self._changed(1)
         return before
 
     def dismiss(self, name: str) -> None:
@@ -102,7 +104,12 @@ class Roster:
             self._there[number] = False
         else:
             return
-        self._count -= 1
+        self._changed(-1)
+
+    def _changed(self, more: int) -> None:
+        """So many more are there."""
+        if self._count is not None:
+            self._count += more
         self._ends = None
 
     def forget(self, name: str) -> int:
@@ -123,21 +130,19 @@ class Roster:
         As `admit` and `dismiss` would have it, where a member always comes with the same number. What those who came
         and whose number is new to the roster were known with before, and what they are known with now.
         """
-        last = len(numbers) - 1 - np.unique(numbers[::-1], return_index=True)[1]
-        who = numbers[last]
-        came = np.unique(numbers[there], return_index=True)
-        changed = self._examples[came[0]] != examples[there][came[1]]
-        fresh, now = came[0][changed], examples[there][came[1]][changed]
-        before = self._examples[fresh]
-        self._examples[fresh] = now
-        self._count += int(there[last].sum()) - int(self._there[who].sum())
-        self._there[who] = there[last]
-        self._ends = None
+        came, now = numbers[there], examples[there]
+        fresh = self._examples[came] != now
+        came, firsts = np.unique(came[fresh], return_index=True)
+        before, now = self._examples[came], now[fresh][firsts]
+        self._examples[came] = now
+        # Of several places that are the same the last one is what stays.
+        self._there[numbers] = there
+        self._count = self._ends = None
         return before, now
 
     def draw(self, generator: np.random.Generator, count: int) -> list[str]:
         """So many names, each set of them equally likely; all, if there are no more. In order of the names."""
-        if count >= self._count:
+        if count >= len(self):
             return sorted(self)
         if self._ends is None:
             members = np.bincount(self._home[self._there], minlength=_BUCKETS).tolist()
@@ -146,7 +151,7 @@ class Roster:
         chosen: list[str] = []
         #: Of the buckets that were hit, members and others, or both as names where there are both.
         ordered: dict[int, npt.NDArray[np.int32] | list[str]] = {}
-        for place in generator.choice(self._count, size=count, replace=False).tolist():
+        for place in generator.choice(len(self), size=count, replace=False).tolist():
             number = bisect.bisect_right(ends, place)
             if number not in ordered:
                 ordered[number] = self._in_bucket(number)
