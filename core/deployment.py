@@ -234,7 +234,7 @@ class Deployment:
     hosts: tuple[Host, ...] = ()
     #: Live actors of populations, some kilobytes each, beyond which idle ones are put to rest (simulator); no result
     #: depends on it.
-    max_live: int = 1024
+    max_live: int = 4096
     seed: int = 0
     #: One-way delay between two regions' Internet exchanges, s, by (from, to); symmetric entries may be left out.
     region_delay_s: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)

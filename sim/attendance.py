@@ -309,6 +309,8 @@ class Attendance:
         self._index = (devices - self._firsts[numbers]).tolist()
         self._arm()
         for group in self.groups:
+            # Whatever else they did would come between check-ins that could be told at once.
+            group.dormant.rest_idle()
             for index in group.may_run_out():
                 group.dormant.node(index)
 

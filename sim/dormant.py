@@ -1,8 +1,8 @@
 """Populations whose actors mostly rest: an actor at rest is a row of numbers and its timers, nothing else.
 
 A message or a timer wakes an actor: node, device and actor are made from the placement and the row, bit for bit as
-they were. When more than `max_live` are awake, those that are idle are put back. Neither changes a result, which
-a test holds by running the same world with and without rest.
+they were. Idle ones are put back when more than `max_live` are awake, and actors with users whenever a page of
+these is opened. Neither changes a result, which a test holds by running the same world with and without rest.
 """
 
 from __future__ import annotations
@@ -245,14 +245,20 @@ class Dormant:
         """Put idle actors to rest, longest awake first, until half of the room is free."""
         world = self.world
         for dormant in world.populations.values():
-            for index, node in list(dormant.awake.items()):
-                if 2 * world.live > world.max_live and dormant.may_rest(node):
-                    dormant.put_to_rest(index, node)
+            dormant.rest_idle(most=world.max_live // 2)
         if self.env.stale * 64 > len(self.env._queue):
             # The overtaken timers of nodes that rest now would keep these from going.
             self.env.sweep()
         # Where most are busy there is no use in looking again soon.
         world.rest_at = max(world.max_live, 2 * world.live)
+
+    def rest_idle(self, most: int = 0) -> None:
+        """Put idle actors of this population to rest, longest awake first, until so many are awake in the world."""
+        for index, node in list(self.awake.items()):
+            if self.world.live <= most:
+                break
+            if self.may_rest(node):
+                self.put_to_rest(index, node)
 
     def may_rest(self, node: Node) -> bool:
         """Whether a row can hold all there is of a node and its actor, and its device has no event on this page."""

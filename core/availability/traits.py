@@ -55,6 +55,8 @@ class Traits:
         self._group = group
         self._key = rng.stream_key(seed, group, "traits")
         self._first_normal = rng.FirstNormals(seed)
+        #: The devices whose speeds were drawn last, several traits hang on them, and the scores.
+        self._drawn: tuple[Numbers, Floats] | None = None
 
     def scores(self, trait: str, indices: Numbers) -> Floats:
         """Standard normal scores of a trait, the same bits for one device as among many."""
@@ -85,7 +87,9 @@ class Traits:
 
     def _independent(self, place: int, indices: Numbers) -> Floats:
         if place == _SPEED:
-            return np.array([self._speed(index) for index in indices.tolist()])
+            if self._drawn is None or self._drawn[0] is not indices:
+                self._drawn = indices, np.array([self._speed(index) for index in indices.tolist()])
+            return self._drawn[1]
         return normal().of_all(rng.words(rng.member_keys(self._key, indices), place))
 
     def _speed(self, index: int) -> float:
