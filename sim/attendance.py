@@ -124,8 +124,10 @@ def _size(population: str, index: int, reflex: Reflex, answer: int) -> int:
 def _reflect(node: Node, dormant: Dormant, reflex: Reflex, at_s: float, answer: int) -> None:
     """What a check-in leaves behind at its sender: bytes of its radio."""
     if answer:
-        device = node.device
-        if device.moved(at_s, sent=_size(dormant.population.name, node.index, reflex, answer)):
+        device, group = node.device, dormant.group
+        # Most are known from when they were sent.
+        size = int(group.sizes[answer, node.index]) if group is not None else 0
+        if device.moved(at_s, sent=size or _size(dormant.population.name, node.index, reflex, answer)):
             device.settle(at_s)
         node.take_counts()
 

@@ -81,10 +81,6 @@ class Traits:
             return np.ones(len(indices))
         return np.array([math.exp(spread * score) for score in self.scores(trait, indices).tolist()])
 
-    def multiple(self, trait: str, spread: float, index: int) -> float:
-        """The multiple of one device."""
-        return math.exp(spread * self.score(trait, index)) if spread else 1.0
-
     def _independent(self, place: int, indices: Numbers) -> Floats:
         if place == _SPEED:
             if self._drawn is None or self._drawn[0] is not indices:

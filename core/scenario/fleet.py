@@ -101,17 +101,25 @@ class Fleet:
             battery_level=self._level(index),
             charging=group.charging,
             ambient_c=group.ambient,
-            # Lognormal, with the speed of the class as its median.
-            speed=self.traits.multiple("speed", self.speed_spread, index),
+            speed=float(self._speeds[index]),
             course=None if process is None else functools.partial(process.course, index),
             host=group.host,
         )
 
+    @functools.cached_property
+    def _speeds(self) -> npt.NDArray[np.float64]:
+        """Every device's speed over that of the class: lognormal with the median 1."""
+        return self.traits.multiples("speed", self.speed_spread, self._everyone)
+
+    @functools.cached_property
+    def _rates(self) -> npt.NDArray[np.float64]:
+        """The rates of every device's access link over those of the class."""
+        return self.traits.multiples("network", self.network_spread, self._everyone)
+
     def _link(self, index: int) -> Link:
-        spread = self.network_spread
-        if not spread:
+        if not self.network_spread:
             return self.link
-        multiple = self.traits.multiple("network", spread, index)
+        multiple = float(self._rates[index])
         return dataclasses.replace(
             self.link,
             up_bytes_per_s=self.link.up_bytes_per_s * multiple,
@@ -211,7 +219,6 @@ class Fleet:
                 return attendance.message(answer, int(examples[index]))
 
             reflex = Reflex(COORDINATOR, attendance.answer, message, attendance.kinds, examples)
-        spread = self.network_spread
         return Population(
             name=group.name,
             count=group.count,
@@ -221,7 +228,7 @@ class Fleet:
             link=self.link,
             process=self.process,
             reflex=reflex,
-            link_multiples=self.traits.multiples("network", spread, self._everyone) if spread else None,
+            link_multiples=self._rates if self.network_spread else None,
             endurance=None if reflex is None else self._endurance(),
         )
 

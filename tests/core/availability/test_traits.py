@@ -41,9 +41,6 @@ def test_a_device_alone_has_the_scores_that_it_has_among_many() -> None:
     for name in TRAITS:
         many = traits.scores(name, EVERYONE[:200])
         assert [traits.score(name, index) for index in range(200)] == many.tolist()
-        assert [traits.multiple(name, 0.7, index) for index in range(200)] == traits.multiples(
-            name, 0.7, EVERYONE[:200]
-        ).tolist()
 
 
 @settings(deadline=None)
