@@ -141,7 +141,12 @@ class Device(Foresight):
 
     def settle(self, now: float) -> None:
         """Rebase to `now`, with the energy of the bytes counted so far."""
-        self._advance(now)
+        if now == self._at_s:
+            # Bytes of the very moment of an event come before what is due at once after it.
+            self._rebase(now)
+            self._timer_kind = None
+        else:
+            self._advance(now)
 
     def switch_radio(self, now: float, link_kind: str, rates_bytes_per_s: tuple[float, float]) -> None:
         """Use another radio from `now` on, at these rates up and down.
