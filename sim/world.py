@@ -17,7 +17,7 @@ from core.wire import ArrayDict, Codec, Payload, encode, frame_size, payload_fie
 from sim.attendance import Attendance, Habit
 from sim.cell import Cell, LocalMessage
 from sim.dormant import Dormant
-from sim.engine import ActorEnvironment, StopRun
+from sim.engine import ActorEnvironment, StopRun, rare_collections
 from sim.faults import FaultyNode, FaultyStrictNode, SkewedCell, touched
 from sim.hosting import SharedHost, hosted
 from sim.network.paths import Paths
@@ -153,7 +153,8 @@ class World:
                     f"these actors wait: {', '.join(waiting[:10])}{' …' if len(waiting) > 10 else ''}"
                 )
         finally:
-            self._close()
+            with rare_collections():
+                self._close()
         rows = self.outages.unwritten.get(self.deployment.main)
         if rows:
             raise ActorFailed(
