@@ -195,7 +195,7 @@ class _Run:
 
     def _fit(self, begin: int, end: int) -> None:
         """The same, in halves as far as there is no room. What comes after them finds no more, and is as small."""
-        width = shape_of(self.plan.layout).width
+        width = 1 if self.plan.lone else shape_of(self.plan.layout).width
         while begin < end:
             stop = min(end, begin + self.program.capacity)
             shortage = self._attempt(begin, stop)

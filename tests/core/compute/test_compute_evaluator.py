@@ -615,6 +615,23 @@ def test_a_call_that_never_has_memory_is_a_failure(layout: str, what: str, monke
         _scaled(Evaluator(layout=layout))
 
 
+@pytest.mark.parametrize("layout", ["scan", "vmap:4", "scan/vmap:4"])
+def test_a_lone_call_that_never_has_memory_is_a_failure(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a program for one call in every layout, which has no halves."""
+    from core.compute import batch
+
+    attempts = iter(range(9))
+
+    def none(self: Any, *arguments: Any) -> Any:
+        assert next(attempts) < 8, "it is tried again and again"
+        raise MemoryError
+
+    monkeypatch.setattr(batch.Compiled, "__call__", none)
+    evaluator = Evaluator(layout=layout)
+    with pytest.raises(NumericsFailed, match=r"one call of evaluator_test\.scale: no memory"):
+        evaluator.value(evaluator.submit(scale, (payload(2), 1.0))["out"])
+
+
 def _scaled(evaluator: Evaluator) -> list[Any]:
     outs = [evaluator.submit(scale, (payload(2), float(k)))["out"] for k in range(10)]
     for out in outs:
