@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -180,6 +181,20 @@ def kind_of(argument: Any) -> Kind:
     )
 
 
+#: What callables computed when the first `Function` was made of them.
+_AT_FIRST: Final[weakref.WeakKeyDictionary[Callable[..., Any], Identity]] = weakref.WeakKeyDictionary()
+
+
+def _to_trace(fn: Callable[..., Any], identity: Identity) -> Callable[..., Any]:
+    """`fn`, or a new function that calls it, if JAX may have a trace of `fn` from when it computed something else."""
+    try:
+        if _AT_FIRST.setdefault(fn, identity) is identity:
+            return fn
+    except TypeError:  # it has no hash, or no weak reference, without which JAX does not take it either
+        pass
+    return lambda *arguments: fn(*arguments)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Function:
     """A pure function for `ctx.compute`, known by `(name, hyper)` and by what it would compute.
@@ -199,10 +214,13 @@ class Function:
     work: Callable[..., Work]
     _hash: int = dataclasses.field(init=False, repr=False)
     _identity: Identity = dataclasses.field(init=False, repr=False)
+    #: `fn` for JAX, which keeps traces by the object: with it shapes and programs share one, and with no earlier `fn`.
+    traced: Callable[..., Outputs] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash((self.name, self.hyper)))
         object.__setattr__(self, "_identity", identity_of(type(self), *self._computes()))
+        object.__setattr__(self, "traced", _to_trace(self.fn, self._identity))
 
     def _computes(self) -> tuple[Any, ...]:
         """What its results and their shapes follow from."""
@@ -261,7 +279,7 @@ def outputs_of(function: Function, kinds: tuple[Kind, ...]) -> dict[str, Payload
     if isinstance(function, HostFunction):
         declared = function.declare(*kinds)
         return {group: payload_kind(dict(sorted(declared[group].items()))) for group in sorted(declared)}
-    shapes = jax.eval_shape(function.fn, *(kind.abstract() for kind in kinds))
+    shapes = jax.eval_shape(function.traced, *(kind.abstract() for kind in kinds))
     if not isinstance(shapes, dict) or not all(isinstance(group, dict) for group in shapes.values()):
         raise TypeError(f"{function.name} must return a dict of groups, each a dict of named arrays")
     groups: dict[str, PayloadKind] = {}

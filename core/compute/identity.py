@@ -45,19 +45,19 @@ def identity_of(*parts: Any) -> Identity:
     return _KNOWN.setdefault(tuple(_told(parts)), Identity())
 
 
-class _Same:
+class Same:
     """Equal if it is of the very same object."""
 
     __slots__ = ("of",)
 
-    def __init__(self, of: object) -> None:
+    def __init__(self, of: Any) -> None:
         self.of = of
 
     def __hash__(self) -> int:
         return id(self.of)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.of is other.of
+        return isinstance(other, Same) and self.of is other.of
 
 
 def _told(root: Any) -> Iterator[Any]:
@@ -91,11 +91,11 @@ def _told(root: Any) -> Iterator[Any]:
 def _taken_apart(value: Any, home: Any) -> tuple[Any, list[Any]]:
     """What is to be compared of a value at once, and its parts."""
     if isinstance(value, _BY_OBJECT):
-        return _Same(value), []
+        return Same(value), []
     if type(value) is types.FunctionType:
         if value.__globals__ is not home and home is not None and _is_named(value):
-            return _Same(value), []
-        return _Same(value.__globals__), _parts_of(value)
+            return Same(value), []
+        return Same(value.__globals__), _parts_of(value)
     if isinstance(value, functools.partial):
         return None, [value.func, value.args, value.keywords]
     if isinstance(value, types.MethodType):
@@ -116,12 +116,12 @@ def _taken_apart(value: Any, home: Any) -> tuple[Any, list[Any]]:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         return tuple(names), [getattr(value, name, None) for name in names]
-    return _Same(value if _is_named(value) else object()), []
+    return Same(value if _is_named(value) else object()), []
 
 
 def _numbers(array: np.ndarray[Any, Any]) -> Any:
     if array.dtype.hasobject:
-        return _Same(object())
+        return Same(object())
     return array.dtype, array.shape, hashlib.blake2b(np.ascontiguousarray(array).tobytes()).digest()
 
 

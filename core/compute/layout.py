@@ -75,14 +75,14 @@ def _job_bytes(plan: Plan) -> int:
     return size
 
 
-def _inlined(fn: Callable[..., Any], *arguments: Any) -> Any:
+def _inlined(function: Function, *arguments: Any) -> Any:
     """What a function gives, by the trace from which JAX has told the shapes of its results: it is not made again."""
-    return jax.jit(fn, inline=True)(*arguments)
+    return jax.jit(function.traced, inline=True)(*arguments)
 
 
 def _single(plan: Plan) -> Callable[[dict[int, Any], dict[int, Any]], dict[str, dict[str, jax.Array]]]:
     """One job of a plan, of the shared arguments and its own."""
-    kinds, stacked, fn = plan.kinds, plan.stacked, plan.function.fn
+    kinds, stacked, function = plan.kinds, plan.stacked, plan.function
 
     def run(shared: dict[int, Any], each: dict[int, Any]) -> dict[str, dict[str, jax.Array]]:
         arguments: list[Any] = []
@@ -94,7 +94,7 @@ def _single(plan: Plan) -> Callable[[dict[int, Any], dict[int, Any]], dict[str, 
             else:
                 arguments.append(each[position])
         # The barrier keeps a job's arithmetic apart from what a layout does with its results.
-        result = lax.optimization_barrier(_inlined(fn, *arguments))  # type: ignore[no-untyped-call]
+        result = lax.optimization_barrier(_inlined(function, *arguments))  # type: ignore[no-untyped-call]
         return {group: dict(arrays) for group, arrays in result.items()}
 
     return run
@@ -137,7 +137,7 @@ def _scan(plan: Plan, capacity: int) -> Program:
             total, stored = state
             result = single(shared, _row(each, i))
             if fold is not None:
-                total = _inlined(fold.accumulation.fn, total, result.pop(fold.group), _row(weights, i))["sum"]
+                total = _inlined(fold.accumulation, total, result.pop(fold.group), _row(weights, i))["sum"]
             return total, jax.tree.map(store, stored, result)
 
         state: tuple[Any, Any] = lax.fori_loop(np.int32(0), count, body, (total, _empty(plan, capacity)))
@@ -160,7 +160,7 @@ def _groups(plan: Plan, capacity: int, width: int) -> Program:
                 items = results.pop(fold.group)
 
                 def add(i: jax.Array, total: Any) -> Any:
-                    return _inlined(fold.accumulation.fn, total, _row(items, i), _row(weights, begin + i))["sum"]
+                    return _inlined(fold.accumulation, total, _row(items, i), _row(weights, begin + i))["sum"]
 
                 total = lax.fori_loop(np.int32(0), jnp.minimum(count - begin, width), add, total)
             stored = jax.tree.map(lambda s, r: lax.dynamic_update_slice_in_dim(s, r, begin, 0), stored, results)

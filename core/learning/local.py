@@ -20,6 +20,7 @@ from jax import lax
 from core.compute import ShardView
 from core.compute.cost import Cost, count
 from core.compute.function import Arrays, ShardKind, abstract
+from core.compute.identity import Identity, Same, identity_of
 from core.models import Model
 from core.models.task import Measure
 
@@ -119,11 +120,15 @@ Gradient: TypeAlias = Callable[[Arrays, jax.Array, jax.Array, jax.Array], tuple[
 
 def batch_gradient(model: Model, apply: Callable[[Arrays, jax.Array], jax.Array]) -> Gradient:
     """The summed loss of a masked batch and the gradient of its mean."""
-    return _batch_gradient(model.loss, apply)
+    return _batch_gradient(Same(model.loss), Same(apply), identity_of(model.loss, apply))
 
 
 @functools.lru_cache(maxsize=64)
-def _batch_gradient(measure: Measure, apply: Callable[[Arrays, jax.Array], jax.Array]) -> Gradient:
+def _batch_gradient(measured: Same, applied: Same, identity: Identity) -> Gradient:
+    """One of a loss and a model as they are now: JAX would take its trace of them for what they have become."""
+    measure: Measure = measured.of
+    apply: Callable[[Arrays, jax.Array], jax.Array] = applied.of
+
     def loss(params: Arrays, x: jax.Array, y: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         total = jnp.sum(measure(apply(params, x), y) * mask)
         return total / jnp.sum(mask), total

@@ -169,6 +169,51 @@ def test_an_option_that_no_hyperparameter_tells_counts_in_the_next_run() -> None
         assert float(Eager().run(scaled(value), (given,))["out"]["x"][0]) == value
 
 
+def of_method(value: float) -> Callable[[Any], Any]:
+    PLAIN.by = value
+    return PLAIN.outputs
+
+
+def of_the_same(value: float) -> Callable[[Any], Any]:
+    global FACTOR
+    FACTOR = value
+    return outputs
+
+
+class Scaled(Plain):
+    def outputs(self, a: Any) -> Any:
+        return {"out": {"x": a["x"] * self.by}}
+
+
+def outputs(a: Any) -> Any:
+    return {"out": {"x": a["x"] * FACTOR}}
+
+
+PLAIN = Scaled(1.0)
+
+
+@pytest.mark.parametrize("make", [of_the_same, of_method])
+def test_a_callable_that_computes_something_else_by_now_is_traced_anew(make: Callable[[float], Any]) -> None:
+    """JAX keeps the traces of a function by the object, whatever has become of what it looks up."""
+    given = ArrayDict({"x": np.ones(1, np.float32)})
+    made = []
+    for value in (1.0, 0.5, 2.0, 1.0):
+        made.append(Function("identity_test.changed", make(value), (), lambda a: Work(1.0, 1.0, 1)))
+        assert float(Eager().run(made[-1], (given,))["out"]["x"][0]) == value
+
+
+def test_a_callable_without_a_hash_is_taken() -> None:
+    @dataclasses.dataclass
+    class Sum:
+        by: float
+
+        def __call__(self, a: Any) -> Any:
+            return {"out": {"x": a["x"] + self.by}}
+
+    function = Function("identity_test.sum", Sum(2.0), (), lambda a: Work(1.0, 1.0, 1))
+    assert float(Eager().run(function, (ArrayDict({"x": np.ones(1, np.float32)}),))["out"]["x"][0]) == 3.0
+
+
 def test_a_function_in_another_s_place_is_not_taken_for_it() -> None:
     given = ArrayDict({"x": np.ones(1, np.float32)})
     one = scaled(3.0)

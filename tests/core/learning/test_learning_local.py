@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -212,10 +212,14 @@ def test_wrong_options_are_named(options: dict[str, Any], match: str) -> None:
 
 def test_a_step_is_traced_once_for_its_cost_its_results_and_its_program() -> None:
     """Tracing a model, with its gradient, is the dearest part of the start of a small study."""
-    traced = []
+
+    class Traced:
+        """A class tells no function from itself, whatever it notes: with a list `apply` would be another each time."""
+
+        shapes: ClassVar[list[tuple[int, ...]]] = []
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
-        traced.append(x.shape)
+        Traced.shapes.append(x.shape)
         return SOFTMAX.apply(params, x)
 
     counted = dataclasses.replace(SOFTMAX, apply=apply, reference=apply)
@@ -225,7 +229,28 @@ def test_a_step_is_traced_once_for_its_cost_its_results_and_its_program() -> Non
     evaluator.work(job, args)
     outcome = evaluator.submit(job, args)
     evaluator.value(outcome["update"])
-    assert traced == [(5, 3)]
+    assert Traced.shapes == [(5, 3)]
+
+
+def test_a_loss_that_is_another_by_the_next_run_has_a_gradient_of_its_own() -> None:
+    scale = [1.0]
+
+    @dataclasses.dataclass
+    class Loss:
+        """One without a hash, as dataclasses are."""
+
+        scale: list[float]
+
+        def __call__(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+            return SOFTMAX.loss(logits, labels) * self.scale[0]
+
+    own = dataclasses.replace(SOFTMAX, loss=Loss(scale))
+    updates = []
+    for scale[0] in (1.0, 0.0):
+        job = fedavg(own, 5).local_update
+        updates.append(EAGER.run(job, (START, Shard(ROWS, np.arange(23)), 1, 0.5, (1, 2)))["update"]["dense.kernel"])
+    assert np.any(updates[0])
+    assert not np.any(updates[1])
 
 
 def test_the_cost_of_a_step_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
