@@ -6,7 +6,7 @@ import itertools
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,37 +61,51 @@ def _joined(parts: Iterable[Array], rows: int) -> Array:
     return whole
 
 
+class Shape(NamedTuple):
+    """A table as it was when it was first looked at: its columns, and how many rows and parts it had.
+
+    Of a run that goes on there are more later, which are not read: one column would be longer than the other.
+    """
+
+    names: Sequence[str]
+    rows: int
+    parts: int
+
+
+def _read(directory: Path, table: str, shape: Shape, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    return itertools.islice(read_parts(directory, table, columns), shape.parts)
+
+
 class Columns(Mapping[str, Array]):
     """A table as read-only numpy arrays by column: strings as objects, numbers as float64 or int64, null as NaN.
 
     Each is read when it is first asked for: of fifteen million messages all together would fill the memory for nothing.
     """
 
-    def __init__(self, directory: Path, table: str, names: Sequence[str], rows: int) -> None:
+    def __init__(self, directory: Path, table: str, shape: Shape) -> None:
         self._directory = directory
         self._table = table
-        self._names = tuple(names)
-        self._rows = rows
+        self._shape = shape
         self._made: _Cache = _Cache()
 
     def __getitem__(self, name: str) -> Array:
         found = self._made.get(name)
         if found is None:
-            if name not in self._names:
+            if name not in self._shape.names:
                 raise KeyError(name)
-            if self._rows:
-                parts = read_parts(self._directory, self._table, [name])
-                found = _joined((_numpy(part[name]) for part in parts), self._rows)
+            if self._shape.rows:
+                parts = _read(self._directory, self._table, self._shape, [name])
+                found = _joined((_numpy(part[name]) for part in parts), self._shape.rows)
             else:
                 found = _numpy(schema(TABLES[self._table]).empty_table()[name])
             found = self._made.keep(name, found)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._shape.names)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._shape.names)
 
 
 class Run:
@@ -107,7 +121,7 @@ class Run:
         #: Kept whatever their size: the names of millions of rows take long to tell apart.
         self._codes: dict[tuple[str, str], npt.NDArray[np.int32]] = {}
         self._strings: dict[tuple[str, str], list[str]] = {}
-        self._shapes: dict[str, tuple[list[str], int]] = {}
+        self._shapes: dict[str, Shape] = {}
 
     @property
     def tables(self) -> list[str]:
@@ -120,7 +134,7 @@ class Run:
 
         found = self._tables.get(name)
         if found is None:
-            parts = list(read_parts(self.directory, name))
+            parts = list(_read(self.directory, name, self._shape(name)))
             found = pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else self._empty(name)
             self._tables[name] = found
         return found
@@ -133,22 +147,21 @@ class Run:
 
     def count(self, name: str) -> int:
         """Rows of a table, without reading them. Raises `RecordsError`."""
-        return self._shape(name)[1]
+        return self._shape(name).rows
 
-    def _shape(self, name: str) -> tuple[list[str], int]:
-        """Names of the columns of a table, and its rows."""
+    def _shape(self, name: str) -> Shape:
         found = self._shapes.get(name)
         if found is None:
             parts = part_schemas(self.directory, name)
             names = parts[0][0] if parts else self._empty(name).column_names
-            found = self._shapes[name] = names, sum(rows for _, rows in parts)
+            found = self._shapes[name] = Shape(names, sum(rows for _, rows in parts), len(parts))
         return found
 
     def columns(self, name: str) -> Columns:
         """A table as numpy columns, which are read-only."""
         found = self._columns.get(name)
         if found is None:
-            found = self._columns[name] = Columns(self.directory, name, *self._shape(name))
+            found = self._columns[name] = Columns(self.directory, name, self._shape(name))
         return found
 
     def codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
@@ -164,7 +177,7 @@ class Run:
     def _read_codes(self, name: str, column: str) -> tuple[npt.NDArray[np.int32], list[str]]:
         import pyarrow as pa
 
-        chunks = [_encoded(part[column]) for part in read_parts(self.directory, name, [column])]
+        chunks = [_encoded(part[column]) for part in _read(self.directory, name, self._shape(name), [column])]
         if not self.count(name):
             return np.empty(0, np.int32), []
         alike = pa.chunked_array(chunks).unify_dictionaries().chunks
@@ -181,7 +194,7 @@ class Run:
         wanted = pa.array(strings, pa.string())
 
         def parts() -> Iterator[Array]:
-            chunks = (_encoded(part[column]) for part in read_parts(self.directory, name, [column]))
+            chunks = (_encoded(part[column]) for part in _read(self.directory, name, self._shape(name), [column]))
             while lot := list(itertools.islice(chunks, _LOT)):
                 known = pa.chunked_array([chunk.dictionary for chunk in lot])
                 found = pc.index_in(known, value_set=wanted).fill_null(len(strings)).to_numpy()

@@ -174,6 +174,24 @@ def test_some_strings_are_found_among_all(scattered: Run) -> None:
     assert scattered.positions("faults", "actor", ["a"]).tolist() == []
 
 
+def test_of_a_run_that_goes_on_all_columns_are_as_long_as_they_were_when_it_was_first_looked_at(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path)
+    write_manifest(tmp_path, manifest())
+    run = Run(tmp_path)
+    for number in range(4):
+        for sender in ("a", "b")[: 1 + number]:
+            writer.message(float(number), number + 1.0, sender, "coordinator", Give, 10)
+        writer.flush()
+        if number == 0:
+            assert len(run.messages()["sent_s"]) == 1
+    assert run.count("messages") == 1
+    assert run.messages()["delivered_s"].tolist() == [1.0]
+    assert run.codes("messages", "sender")[0].tolist() == [0]
+    assert run.positions("messages", "sender", ["a"]).tolist() == [0]
+    assert run.table("messages").num_rows == 1
+    assert Run(tmp_path).count("messages") == len(Run(tmp_path).messages()["sent_s"]) == 7
+
+
 def test_a_table_that_nothing_was_written_to_is_empty(study: Study) -> None:
     table = study.run.table("faults")
     assert (table.num_rows, table.column_names) == (0, ["time_s", "actor", "kind", "detail"])
