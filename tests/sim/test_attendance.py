@@ -169,7 +169,7 @@ def test_rest_changes_nothing_where_users_move_as_pages_begin(monkeypatch: pytes
 
 
 def test_a_receiver_that_takes_none_at_once_is_asked_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of n check-ins, not of n for each few of them: with a hundred thousand it was most of the time."""
+    """What it is asked in all grows with the number of check-ins, not with the square of that."""
     asked: list[int] = []
     whole = Node.deliver_all
 
