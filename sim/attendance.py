@@ -376,13 +376,15 @@ class Attendance:
     def fire(self) -> None:
         """Deliver all that arrives before anything else happens."""
         self.generation += 1
-        queue = self.world.env._queue
+        queue, singly = self.world.env._queue, _MANY
         while self._at < len(self._arrive):
             end = bisect.bisect_right(self._arrive, queue[0][0], self._at) if queue else len(self._arrive)
             if end == self._at:
                 break
             if end - self._at < _MANY or not self._deliver_all(end):
-                self._deliver_each(min(end, self._at + _MANY))
+                self._deliver_each(min(end, self._at + singly))
+                # To ask in vain costs as much as there is to tell: a receiver that takes none at once is asked seldom.
+                singly *= 2
         self._arm()
 
     def _deliver_all(self, end: int) -> bool:

@@ -265,6 +265,8 @@ class Dormant:
         return (
             node.rests
             and node.state == UP
+            # What its user does at this very moment is still its actor's to say: a reflex speaks of what comes later.
+            and (node.habit is None or node.habit.course.next_s > node.env._now)
             and (self.group is not None or node.armed_s >= _next_page_s(node.env._now))
             and not (node.jobs or node.link_faults or node.heard or node.unanswered or node.held_in or node.held_out)
             and node.device.resting

@@ -58,6 +58,11 @@ class Traits:
         #: The devices whose speeds were drawn last, several traits hang on them, and the scores.
         self._drawn: tuple[Numbers, Floats] | None = None
 
+    @property
+    def speed_is_shared(self) -> bool:
+        """Whether another trait hangs on speed, which is then drawn wherever that one is."""
+        return any(row[_SPEED] for row in self._factor[_SPEED + 1 :])
+
     def scores(self, trait: str, indices: Numbers) -> Floats:
         """Standard normal scores of a trait, the same bits for one device as among many."""
         row = self._factor[TRAITS.index(trait)]

@@ -101,14 +101,21 @@ class Fleet:
             battery_level=self._level(index),
             charging=group.charging,
             ambient_c=group.ambient,
-            speed=float(self._speeds[index]),
+            speed=self._speed(index),
             course=None if process is None else functools.partial(process.course, index),
             host=group.host,
         )
 
+    def _speed(self, index: int) -> float:
+        """A device's speed over that of its class: lognormal with the median 1."""
+        if self.traits.speed_is_shared:
+            return float(self._speeds[index])
+        # Of a million few are met, and to draw them all takes seconds.
+        return float(self.traits.multiples("speed", self.speed_spread, self._everyone[index : index + 1])[0])
+
     @functools.cached_property
     def _speeds(self) -> npt.NDArray[np.float64]:
-        """Every device's speed over that of the class: lognormal with the median 1."""
+        """Those of all devices."""
         return self.traits.multiples("speed", self.speed_spread, self._everyone)
 
     @functools.cached_property

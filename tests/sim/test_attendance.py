@@ -21,6 +21,8 @@ from core.roles import Attendance, Requirements
 from core.roles.roster import Roster
 from core.scenario import parse
 from core.scenario.build import study
+from core.scenario.fleet import Fleet
+from sim.attendance import PAGE_S
 from sim.node import Node
 from sim.testing import SimulatedRun, run_sim
 from sim.world import World
@@ -132,6 +134,58 @@ def test_many_check_ins_at_once_are_taken_as_one_after_the_other(monkeypatch: py
     assert many.messages == single.messages
     # Payloads that nobody has looked at are told apart by what they are, not by which run made them.
     assert list(map(repr, many.rows)) == list(map(repr, single.rows))
+
+
+class OnTheHour(Process):
+    """Users who do everything at the moments at which pages begin."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def first(self, index: int) -> tuple[float, int, int]:
+        return -PAGE_S * (1 + index % 3), CHARGING if index % 2 else IN_USE, 0
+
+    def next(self, index: int, at_s: float, state: int, counter: int) -> tuple[float, int, int]:
+        return (at_s + 3 * PAGE_S, IN_USE, 0) if state == CHARGING else (at_s + PAGE_S, CHARGING, 0)
+
+    def firsts(self, indices: Any) -> Any:
+        at_s = -PAGE_S * (1 + indices % 3)
+        return at_s, np.where(indices % 2, CHARGING, IN_USE).astype(np.uint8), np.zeros(len(indices), np.uint32)
+
+    def nexts(self, indices: Any, at_s: Any, states: Any, counters: Any) -> Any:
+        docked = states == CHARGING
+        after = np.where(docked, IN_USE, CHARGING).astype(np.uint8)
+        return at_s + np.where(docked, 3 * PAGE_S, PAGE_S), after, counters
+
+
+def test_rest_changes_nothing_where_users_move_as_pages_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is awake says so itself: put to rest a moment before, neither it nor its reflex would."""
+    monkeypatch.setattr(Fleet, "process", property(lambda self: OnTheHour(self.group.count)))
+    wanted = scenario(training={**_short(), "rounds": 2}, devices=[scenario().resolved()["devices"][1]])
+    awake, _ = simulate(wanted, populations=False)
+    resting, _ = simulate(wanted, populations=True)
+    assert resting.messages == awake.messages
+    assert any(message.type == "CheckOut" for message in awake.messages)
+
+
+def test_a_receiver_that_takes_none_at_once_is_asked_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is asked in all grows with the number of check-ins, not with the square of that."""
+    asked: list[int] = []
+    whole = Node.deliver_all
+
+    def counted(self: Node, news: Any, *columns: Any) -> int:
+        asked.append(len(news.senders))
+        return whole(self, news, *columns)
+
+    monkeypatch.setattr(Node, "deliver_all", counted)
+    training = {**_short(), "algorithm": "fedbuff", "over_selection": 1.0, "pause": 0.0, "requirements": {}}
+    low, high = scenario().resolved()["devices"]
+    wanted = scenario(training=training, devices=[{**low, "count": 3000}, high])
+    world = World(study(wanted, largest_group=1).deployment, records := SimulatedRun(), Evaluator(max_pending=1 << 30))
+    world.populate()
+    world.env.run(until=1.0)
+    assert sum(asked) < 8 * sum(message.type == "CheckIn" for message in records.messages)
+    assert max(asked) > 1000
 
 
 def test_rest_changes_nothing_on_a_strict_wire(awake: SimulatedRun) -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from core.availability import CHARGING, METERED, Replay, Sessions
 from core.deployment import Placement
 from core.devices import link
+from core.rng import FirstNormals
 from core.roles import Attendance, Requirements
 from core.scenario import Scenario, ScenarioError, build, load, parse
 from core.scenario.build import study
@@ -164,6 +165,28 @@ def test_links_differ_by_their_multiples() -> None:
     ratios = np.array([one.up_bytes_per_s / base.up_bytes_per_s for one in links])
     assert stats.kstest(ratios, stats.lognorm(0.4).cdf).pvalue > 1e-3
     assert np.allclose(ratios, [one.down_bytes_per_s / base.down_bytes_per_s for one in links])
+
+
+@pytest.mark.parametrize(("correlation", "drawn"), [({}, 2), ({"speed_availability": 0.3}, 400)])
+def test_speeds_on_which_nothing_hangs_are_drawn_when_met(
+    correlation: dict[str, float], drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few of a million are met; where all are drawn for another trait, they are looked up."""
+    asked: list[str | int] = []
+    draw = FirstNormals.__call__
+
+    def counted(self: FirstNormals, *path: str | int) -> float:
+        asked.append(path[0])
+        return draw(self, *path)
+
+    monkeypatch.setattr(FirstNormals, "__call__", counted)
+    often = {"kind": "sessions", "spread": 0.5}
+    keys: dict[str, Any] = {"availability": often, "speed_spread": 0.5, "correlation": correlation}
+    population = study(scenario(400, **keys), largest_group=1).deployment.populations[0]
+    speeds = [population.place(index).speed for index in (3, 7)]
+    assert len(asked) == drawn
+    alone = {placement.name: placement.speed for placement in study(scenario(400, **keys)).deployment.placements}
+    assert speeds == [alone["phone-3"], alone["phone-7"]]
 
 
 def test_a_large_group_is_a_population_of_the_same_devices() -> None:
