@@ -4,11 +4,15 @@ One actor asks many others, each a process, all at once and again and again, as 
 reads its own processor time (all its threads, getrusage(2)), so that what others do on the machine counts as little as
 possible. A job is a client's training as a scenario has it; what a job takes beside its steps is what it takes here
 less the steps of `aivsim.profile`, which follow each other while caches are warm.
+
+Behind emulated links small messages are measured once more: their packets take another way through the kernel, and the
+relay that carries them has its time from the same cores.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import os
 import time
@@ -23,6 +27,7 @@ from core.deployment import Deployment, Placement
 from core.devices import Host
 from core.devices import profile as device_class
 from core.links import Link
+from core.records.rows import HostLinkRow
 from core.scenario import Scenario, load
 from core.scenario.load import dumps
 
@@ -37,6 +42,10 @@ WARM_ROUNDS: Final = 5
 PAUSE_S: Final = 0.02
 #: Seconds that an answer may take: the first job is compiled in every process.
 PATIENCE_S: Final = 300.0
+#: Packets of a small message, with that which acknowledges it; and of each byte of a larger one, of which every other
+#: full packet is acknowledged.
+SMALL_PACKETS: Final = 2
+BYTE_PACKETS: Final = 1.5 / 1448
 #: What is asked: a small answer, one with arrays, or one after a job.
 SMALL, LOADED, WORKED = "small", "loaded", "worked"
 ASKING: Final = "asking"
@@ -78,13 +87,14 @@ class Asking(Actor):
 
     accepts: ClassVar[tuple[type[Message], ...]] = (Answer,)
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], kinds: tuple[str, ...]) -> None:
         self._names = names
+        self._kinds = kinds
         self.result: Payload | None = None
 
     async def run(self, ctx: Context) -> None:
         found = {}
-        for kind in (SMALL, LOADED, WORKED):
+        for kind in self._kinds:
             began_s = await self._rounds(ctx, kind, WARM_ROUNDS)
             found[kind] = (await self._rounds(ctx, kind, ROUNDS) - began_s) / ROUNDS
         self.result = ArrayDict(found)
@@ -129,8 +139,12 @@ def training(scenario: Scenario) -> Call:
 
 
 def deployment(text: str) -> Deployment:
-    """One that asks and so many that answer, with the training of a scenario's file: `text` is COUNT:FILE."""
-    count, _, file = text.partition(":")
+    """One that asks and so many that answer, with the training of a scenario's file.
+
+    `text` is COUNT:LINKS:FILE; LINKS is `emulated` for small messages over emulated links, else `local`.
+    """
+    count, links, file = text.split(":", 2)
+    emulated = links == "emulated"
     call = training(load(file))
     link = Link("loopback", "ethernet", 0.0, 1e9, 1e9)
 
@@ -139,28 +153,40 @@ def deployment(text: str) -> Deployment:
 
     names = tuple(f"answering-{number}" for number in range(int(count)))
     return Deployment(
-        placements=(place(ASKING, lambda: Asking(names)), *(place(name, lambda: Answering(call)) for name in names)),
+        placements=(
+            place(ASKING, lambda: Asking(names, (SMALL,) if emulated else (SMALL, LOADED, WORKED))),
+            *(place(name, lambda: Answering(call)) for name in names),
+        ),
         main=ASKING,
         messages=(Question, Answer),
         device_mode="host",
+        emulate_links=emulated,
     )
 
 
-def measure(scenario: Scenario, name: str, job_s: float) -> Host:
+def measure(scenario: Scenario, name: str, job_s: float, *, emulated: bool) -> Host:
     """This machine as a host of so many devices as a round of the scenario has; `job_s`: the training alone, s.
 
-    Raises `LaunchError`.
+    With `emulated` messages are those of a run behind emulated links. Raises `LaunchError`.
     """
+    asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
+    count = min(asked, MOST)
+    times, _ = _exchange(scenario, count, "local")
+    found = host(name, times, job_s)
+    return behind_links(found, *_exchange(scenario, count, "emulated")) if emulated else found
+
+
+def _exchange(scenario: Scenario, count: int, links: str) -> tuple[Mapping[str, Times], float]:
+    """The processor times of rounds with so many processes, and the relay's for a packet, s."""
     from core.records import RunWriter
+    from core.records.store import read_parts
     from real_runtime.launcher import run
     from real_runtime.scratch import scratch_folder
 
-    asked = min(math.ceil(scenario.max_participants * scenario.training.over_selection), scenario.device_count)
-    count = min(asked, MOST)
     with scratch_folder() as directory:
         file = directory / "scenario.yaml"
         file.write_text(dumps(scenario))
-        text = f"{count}:{file}"
+        text = f"{count}:{links}:{file}"
         writer = RunWriter(directory)
         arguments = ["--deployment", f"{deployment.__module__}:{deployment.__name__}:{text}"]
         try:
@@ -169,24 +195,40 @@ def measure(scenario: Scenario, name: str, job_s: float) -> Host:
             )
         finally:
             writer.close()
+        packets, relay_s = 0, 0.0
+        for part in read_parts(directory, HostLinkRow.table):
+            packets += sum(part["packets"].to_pylist())
+            relay_s += sum(part["relay_s"].to_pylist())
     assert outcome.model is not None
-    return host(name, outcome.model, job_s)
+    return outcome.model, relay_s / max(packets, 1)
+
+
+def behind_links(found: Host, times: Mapping[str, Times], packet_s: float) -> Host:
+    """A host with what messages take behind emulated links: by rounds of small ones, and the relay's for a packet, s.
+
+    Both ends of a message share its packets.
+    """
+    return dataclasses.replace(
+        found,
+        message_s=_end_s(times[SMALL]) + 0.5 * SMALL_PACKETS * packet_s,
+        byte_s=found.byte_s + 0.5 * BYTE_PACKETS * packet_s,
+    )
+
+
+def _end_s(times: Times) -> float:
+    """Of a message at one end: a round has two to and from each process, with two ends each."""
+    own_s, others_s = times[0], times[1:]
+    return float(own_s + others_s.sum()) / (4 * len(others_s))
 
 
 def host(name: str, times: Mapping[str, Times], job_s: float) -> Host:
     """The host that processor times of rounds tell of, those of `Asking`; `job_s`: the training alone, s."""
-
-    def end_s(kind: str) -> float:
-        """Of a message at one end: a round has two to and from each process, with two ends each."""
-        own_s, others_s = times[kind][0], times[kind][1:]
-        return float(own_s + others_s.sum()) / (4 * len(others_s))
-
-    message_s = end_s(SMALL)
+    message_s = _end_s(times[SMALL])
     worked_s = float((times[WORKED][1:] - times[SMALL][1:]).mean())
     return Host(
         name,
         cores=float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
         job_s=max(worked_s - job_s, 0.0),
         message_s=message_s,
-        byte_s=max(end_s(LOADED) - message_s, 0.0) / LOAD_BYTES,
+        byte_s=max(_end_s(times[LOADED]) - message_s, 0.0) / LOAD_BYTES,
     )

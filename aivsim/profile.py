@@ -63,10 +63,11 @@ class Profile:
     host: dict[str, Any]
 
 
-def measure(scenario: Scenario, tell: Callable[[str], None]) -> MachineProfile:
+def measure(scenario: Scenario, tell: Callable[[str], None], *, emulated: bool) -> MachineProfile:
     """Measure this machine, with training as the scenario does it; `tell` hears what is being measured.
 
-    Raises `ValueError` and `OSError` as the building of the scenario does, and `LaunchError`.
+    With `emulated` messages are those of a run behind emulated links. Raises `ValueError` and `OSError` as the building
+    of the scenario does, and `LaunchError`.
     """
     tell("matrix product")
     flops_per_s = matmul_flops_per_s()
@@ -84,7 +85,7 @@ def measure(scenario: Scenario, tell: Callable[[str], None]) -> MachineProfile:
         step_overhead_s=max(step_s - roof_s, 0.0),
         model=scenario.model.name,
         step_s=step_s,
-        host=processes.measure(scenario, NAME, step_s * work.steps),
+        host=processes.measure(scenario, NAME, step_s * work.steps, emulated=emulated),
     )
 
 

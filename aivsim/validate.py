@@ -93,7 +93,7 @@ def profile_command(name: str, out: Path | None, *, seed: int | None, settings: 
     from aivsim.scenarios import loaded
     from core.records import RecordsError
 
-    machine = _measured(loaded(name, settings, seed))
+    machine = _measured(loaded(name, settings, seed), emulated=False)
     click.echo(profile.text(machine), nl=False)
     if out is not None:
         try:
@@ -103,12 +103,12 @@ def profile_command(name: str, out: Path | None, *, seed: int | None, settings: 
         click.echo(f"\n{out}", err=True)
 
 
-def _measured(scenario: Scenario) -> MachineProfile:
+def _measured(scenario: Scenario, *, emulated: bool) -> MachineProfile:
     from aivsim import profile
     from real_runtime.failures import LaunchError
 
     try:
-        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True))
+        return profile.measure(scenario, lambda what: click.echo(f"measuring: {what}", err=True), emulated=emulated)
     except (ValueError, OSError) as error:
         raise InputWrong(str(error)) from None
     except LaunchError as error:
@@ -203,7 +203,7 @@ def _as_this_machine(scenario: Scenario, out: Path) -> Scenario:
     """The scenario with this machine, which is measured, as every device and as their host."""
     from aivsim import profile
 
-    profile.save(out / "profile.yaml", _measured(scenario))
+    profile.save(out / "profile.yaml", _measured(scenario, emulated=True))
     return _on_profile(scenario, out / "profile.yaml")
 
 

@@ -312,6 +312,9 @@ class HostLinkRow(Row, frozen=True, kw_only=True):
     late: Annotated[
         int, Meta(description="Packets of these that were passed on over 2 ms late, as this machine was too slow.")
     ]
+    relay_s: Annotated[
+        float, Meta(description="Processor time of the relay that carried all packets, by their number, s.")
+    ]
 
 
 class HostRunRow(Row, frozen=True, kw_only=True):

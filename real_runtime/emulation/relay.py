@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from real_runtime.emulation.shaping import Plan, Shaper
+from real_runtime.emulation.shaping import Plan, Shaper, Told
 from real_runtime.priority import raise_priority
 
 #: Packets that are read from one interface before others get their turn.
@@ -72,8 +72,10 @@ def main() -> None:
     # Lateness of the relay is error of the emulation; nothing here makes cycles that would need collecting.
     raise_priority(by=10)
     gc.disable()
+    began_s = time.process_time()
     relay(shaper, [int(argument) for argument in sys.argv[1:]], lifeline)
-    sys.stdout.write(msgspec.json.encode(shaper.counts).decode() + "\n")
+    told = Told(shaper.counts, time.process_time() - began_s)
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,13 @@ class Count(msgspec.Struct):
     late: int = 0
 
 
+class Told(msgspec.Struct):
+    """What a relay tells at its end: what each node has sent, and the processor time that carrying it took, s."""
+
+    counts: list[Count]
+    processor_s: float
+
+
 class Shaper:
     """The state of all links; times are seconds of one clock of the wall, and never go back."""
 

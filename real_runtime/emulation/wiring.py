@@ -17,7 +17,7 @@ from core.deployment import Deployment, Placement
 from core.records.rows import HostLinkRow
 from real_runtime.emulation.access import stages
 from real_runtime.emulation.namespace import EmulationUnavailable, Wire, make_wire
-from real_runtime.emulation.shaping import Count, Plan, Port
+from real_runtime.emulation.shaping import Plan, Port, Told
 from real_runtime.place import residents
 
 #: Nodes of an emulated network, each a process with one actor: more would wait for the processor, not for the network.
@@ -131,7 +131,8 @@ class Wiring:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         await process.wait()
-        counts = msgspec.json.decode(told, type=list[Count]) if told else []
+        found = msgspec.json.decode(told, type=Told) if told else Told([], 0.0)
+        packets = max(sum(count.packets for count in found.counts), 1)
         return [
             HostLinkRow(
                 node=port.node,
@@ -140,6 +141,7 @@ class Wiring:
                 lost=count.lost,
                 overflowed=count.overflowed,
                 late=count.late,
+                relay_s=found.processor_s * count.packets / packets,
             )
-            for port, count in zip(self.plan.ports, counts, strict=False)
+            for port, count in zip(self.plan.ports, found.counts, strict=False)
         ]

@@ -16,7 +16,7 @@ from aivsim import profile
 from aivsim.cli import cli
 from aivsim.errors import InputWrong
 from aivsim.fitting import fit, scenario_piece
-from aivsim.processes import LOAD_BYTES, LOADED, SMALL, WORKED, Times, host
+from aivsim.processes import LOAD_BYTES, LOADED, SMALL, WORKED, Times, behind_links, host
 from aivsim.profile import MachineProfile, ProfileError, on_this_machine
 from aivsim.sweep import (
     SIMULATIONS,
@@ -353,6 +353,11 @@ def test_a_host_is_what_processor_times_of_rounds_tell() -> None:
     assert found.byte_s == pytest.approx(5e-9)
     assert found.job_s == pytest.approx(1e-3)
     assert found.cores >= 1.0
+    # Behind emulated links: 250 us at an end, and 80 us of a relay for each packet.
+    linked = behind_links(found, {SMALL: times(250e-6)}, 80e-6)
+    assert linked.message_s == pytest.approx(250e-6 + 80e-6), "a packet and what acknowledges it, over two ends"
+    assert linked.byte_s == pytest.approx(5e-9 + 80e-6 * 0.75 / 1448)
+    assert (linked.job_s, linked.cores) == (found.job_s, found.cores)
     faster = host("here", {SMALL: times(2e-4), LOADED: times(1e-4), WORKED: times(2e-4)}, 2e-3)
     assert (faster.byte_s, faster.job_s) == (0.0, 0.0), "nothing takes less than no time"
 

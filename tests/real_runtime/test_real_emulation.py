@@ -452,6 +452,8 @@ def test_a_study_behind_emulated_links(tmp_path: Path, emulation: None) -> None:
         for row in pq.read_table(tmp_path / "records" / "host_nodes").to_pylist()
     }
     assert all(links[node]["packet_bytes"] > sent[node] for node in links)
+    packets = sum(row["packets"] for row in links.values())
+    assert 1e-6 < sum(row["relay_s"] for row in links.values()) / packets < 1e-2
     assert psutil.Process().children(recursive=True) == []
 
 
