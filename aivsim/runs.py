@@ -78,17 +78,7 @@ def report_on(directory: Path, shown: Display) -> None:
     shown.phase("writing the report")
     # A world holds itself in many cycles, and the report of a million devices needs its room.
     gc.collect()
-    _return_memory()
     write_report(directory)
-
-
-def _return_memory() -> None:
-    """Give memory that is free back to the system: of a million phones glibc keeps 250 of 600 MB after a short run."""
-    import ctypes
-
-    # Only glibc has the call; where there is no library of that kind at all, loading it fails.
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _with_layout(scenario: Scenario) -> Scenario:
