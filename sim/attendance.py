@@ -214,8 +214,8 @@ class _Group:
         if new.size:
             who, what, values = devices[new], answers[new], self.reflex.values
             # A frame is as long as another with a name and a number as long: one of each kind is made.
-            number = np.zeros(len(new), np.int64) if values is None else values[who]
-            alike = np.stack([what, np.searchsorted(_POWERS, who, "right"), who if values is None else number])
+            number = who if values is None else values[who]
+            alike = np.stack([what, np.searchsorted(_POWERS, who, "right"), number])
             _, firsts, kind = np.unique(alike, axis=1, return_index=True, return_inverse=True)
             name, reflex = self.dormant.population.name, self.reflex
             sizes = [_size(name, int(who[first]), reflex, int(what[first])) for first in firsts.tolist()]
@@ -245,7 +245,6 @@ class Attendance:
         #: What is on its way, by arrival: when it arrives, was sent, from whom, which answer, bytes, and whether it is
         #: sent at all, which it is not if its device is awake then.
         self._arrive: list[float] = []
-        self._arrive_s: npt.NDArray[np.float64] = np.empty(0)
         self._columns: list[npt.NDArray[Any]] = [np.empty(0, kind) for kind in _KINDS]
         self._sent: npt.NDArray[np.float64] = self._columns[1]
         #: Their order by device, and the devices in that order: those of one are found without looking at all.
@@ -298,7 +297,6 @@ class Attendance:
         columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
         order = np.argsort(columns[0], kind="stable")
         self._columns = columns = [column[order] for column in columns]
-        self._arrive_s = columns[0]
         self._arrive, self._answer, self._size = (columns[place].tolist() for place in (0, 3, 4))
         self._sent, devices = columns[1], columns[2]
         self._by_device = np.argsort(devices, kind="stable")
@@ -397,11 +395,11 @@ class Attendance:
             if not places.size:
                 self._at = end
                 break
-            _, sent_s, devices, answers, sizes, _ = self._columns
+            arrive_s, sent_s, devices, answers, sizes, _ = self._columns
             who = devices[places]
             news = News(self.crowd, who, told.kinds, answers[places] - 1, told.values[who])
             peer = self.world.nodes[told.to]
-            taken = peer.deliver_all(news, sent_s[places], self._arrive_s[places], sizes[places])
+            taken = peer.deliver_all(news, sent_s[places], arrive_s[places], sizes[places])
             if not taken:
                 return False
             self._at = int(places[taken - 1]) + 1
